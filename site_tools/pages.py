@@ -39,18 +39,39 @@ NUMBER = re.compile(
 
 
 @dataclass
+class Statement:
+    """The words up to a group of ticks, and the ticks that stand for them."""
+
+    text: str = ""  # prose without code, formulas, citations
+    formulas: list[str] = field(default_factory=list)
+    references: list[str] = field(default_factory=list)
+
+    def numbers(self) -> list[re.Match]:
+        """What somebody must have measured or reported: of formulas, only decimals and those that are just a number."""
+        prose = LOCATOR.sub(" ", QUOTATION.sub(" ", self.text))
+        found = list(NUMBER.finditer(prose))
+        for formula in self.formulas:
+            inside = list(NUMBER.finditer(formula))
+            alone = [match for match in inside if match[0].strip() == formula.strip()]
+            found += alone or [match for match in inside if "." in match["digits"] or match["percent"]]
+        return found
+
+
+@dataclass
 class Block:
     """A paragraph, heading or table row."""
 
     line: int
     heading: bool = False
-    text: str = ""  # prose without code, formulas, citations
-    formulas: list[str] = field(default_factory=list)
-    references: list[str] = field(default_factory=list)
     citations: list[str] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
+
+    @property
+    def references(self) -> list[str]:
+        return [name for statement in self.statements for name in statement.references]
 
     def add(self, inline: Token) -> None:
-        cited = False
+        now, cited = Statement(), False
         for token in inline.children or []:
             target = token.attrGet("href") or "" if token.type == "link_open" else ""
             if "bibliography.md#" in target:
@@ -59,23 +80,35 @@ class Block:
             elif token.type == "link_close":
                 cited = False
             elif token.type == "math_inline":
-                self.formulas.append(token.content)
+                now = self.after(now, token.content)
+                now.formulas.append(token.content)
             elif token.type in ("text", "image") and not cited:
-                self.text += token.content
+                for at, piece in enumerate(REFERENCE.split(token.content)):
+                    if at % 2:
+                        now.references.append(piece)
+                    else:
+                        now = self.after(now, piece)
+                        now.text += piece
             elif token.type in ("softbreak", "hardbreak"):
-                self.text += " "
-        self.text += " "
-        self.references = REFERENCE.findall(self.text)
+                now.text += " "
+        self.end(now)
 
-    def numbers(self) -> list[re.Match]:
-        """What somebody must have measured or reported: of formulas, only decimals and those that are just a number."""
-        prose = LOCATOR.sub(" ", QUOTATION.sub(" ", REFERENCE.sub(" ", self.text)))
-        found = list(NUMBER.finditer(prose))
-        for formula in self.formulas:
-            inside = list(NUMBER.finditer(formula))
-            alone = [match for match in inside if match[0].strip() == formula.strip()]
-            found += alone or [match for match in inside if "." in match["digits"] or match["percent"]]
-        return found
+    def after(self, now: Statement, piece: str) -> Statement:
+        """The statement that `piece` belongs to: ticks end the one before it."""
+        if now.references and re.search(r"\w", piece):
+            self.end(now)
+            return Statement()
+        return now
+
+    def end(self, now: Statement) -> None:
+        """Words without a tick of their own lean on the ticks before them, or, in a table row, on those to come."""
+        last = self.statements[-1] if self.statements else None
+        if last and not (last.references and now.references):
+            last.text += " " + now.text
+            last.formulas += now.formulas
+            last.references += now.references
+        else:
+            self.statements.append(now)
 
 
 MARKDOWN = MarkdownIt().enable("table").use(front_matter_plugin).use(dollarmath_plugin).use(admon_plugin)
@@ -99,14 +132,15 @@ def blocks(text: str) -> Iterator[Block]:
 
 
 def agrees(number: re.Match, value: float) -> bool:
-    """Is `number`, as printed, a correct rounding of `value`? Whole numbers must be equal, but for percentages."""
+    """Is `number`, as printed, what rounding `value` gives? Whole numbers must be equal, but for percentages."""
     digits = number["digits"].replace(",", "")
     exponent = int(number["exponent"] or number["power"] or 0) - (2 if number["percent"] else 0)
     places = len(digits.partition(".")[2])
-    whole = not (places or exponent)
-    if digits != "0" and digits.startswith("0") and not digits.startswith("0."):
+    if re.match(r"0\d", digits):
         return False  # 007
-    return abs(signed(number) - value) <= (0 if whole else 0.5 * 10.0 ** (exponent - places)) + 1e-9 * abs(value)
+    if not (places or exponent):
+        return signed(number) == value
+    return abs(signed(number) - value) <= 0.5 * 10.0 ** (exponent - places) + 1e-9 * abs(value)
 
 
 def signed(number: re.Match) -> float:
@@ -123,20 +157,17 @@ def number_problems(where: str, text: str, report: dict[str, Claim]) -> Iterator
     everything = list(blocks(text))
     of_page = [name for block in everything for name in block.references]
     for block in everything:
-        names = of_page if block.heading else block.references
-        recorded = [(name, *item) for name in names if name in report for item in report[name].values.items()]
-        for number in block.numbers() if names or not block.citations else []:
-            value = signed(number)
-            nearest = min(recorded, key=lambda item: abs(item[2] - value), default=None)
-            if not nearest:
+        for statement in block.statements if block.references or not block.citations else []:
+            names = of_page if block.heading else statement.references
+            recorded = [(name, *item) for name in names if name in report for item in report[name].values.items()]
+            for number in statement.numbers():
+                if any(agrees(number, value) for _, _, value in recorded):
+                    continue
+                nearest = min(recorded, key=lambda item: abs(item[2] - signed(number)), default=None)
                 mend = "tick it with the claim that measured it, cite its source, or write a count as a word"
-            elif any(agrees(number, value) for _, _, value in recorded):
-                continue
-            else:
-                mend = (
-                    f"the nearest number of the claims ticked here is {nearest[2]:.6g} ({nearest[1]} of {nearest[0]})"
-                )
-            yield f"{where}:{block.line}: nobody measured {number[0].strip()}; {mend}"
+                if nearest:
+                    mend = f"the nearest number of its ticks is {nearest[2]:.6g} ({nearest[1]} of {nearest[0]})"
+                yield f"{where}:{block.line}: nobody measured {number[0].strip()}; {mend}"
 
 
 def reference_problems(root: Path, where: str, text: str, report: dict[str, Claim]) -> Iterator[str]:

@@ -43,6 +43,25 @@ def measured(request, record_property):
     return record
 
 
+@pytest.fixture(scope="session")
+def transformers():
+    """Hugging Face's library, an independent oracle; importing it takes seconds, so only who asks for it pays."""
+    import transformers  # noqa: PLC0415
+
+    transformers.logging.disable_progress_bar()
+    transformers.logging.set_verbosity(transformers.logging.CRITICAL)
+    assert transformers.__version__.startswith("5."), "the claims name the version: check them"
+    return transformers
+
+
+@pytest.fixture(scope="session")
+def oracle(transformers):
+    """Hugging Face's BertModel on the trained weights that snippets/bert.py loads. Do not change it."""
+    from bert import model_file  # noqa: PLC0415
+
+    return transformers.BertModel.from_pretrained(model_file("model.safetensors").parent, local_files_only=True).eval()
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest's own report looks where to write
 def pytest_configure(config):
     """Every run writes a JUnit report, under a name of its own so that two runs do not meet."""

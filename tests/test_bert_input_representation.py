@@ -32,22 +32,6 @@ Z = 6  # standard errors: a normal tail of 2e-9, which leaves a hundred comparis
 WEIGHTS = bert.model_file("model.safetensors")
 
 
-@pytest.fixture(scope="module")
-def transformers():
-    import transformers  # noqa: PLC0415 (takes seconds: only for the claims that need it)
-
-    transformers.logging.disable_progress_bar()
-    transformers.logging.set_verbosity(transformers.logging.CRITICAL)
-    assert transformers.__version__.startswith("5."), "the claims name the version: check them"
-    return transformers
-
-
-@pytest.fixture(scope="module")
-def oracle(transformers):
-    """Hugging Face's BertModel on the trained weights."""
-    return transformers.BertModel.from_pretrained(WEIGHTS.parent, local_files_only=True).eval()
-
-
 @pytest.fixture
 def seeded():
     """Random numbers of torch for a test that builds modules; the global generator stays as it was."""

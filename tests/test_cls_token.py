@@ -66,15 +66,11 @@ def unread(slots):
     return lambda weights: weights.masked_fill(others[:, None], 0)
 
 
-def test_pooled_output_is_tanh_of_a_dense_layer_on_cls(measured):
+def test_pooled_output_is_tanh_of_a_dense_layer_on_cls(measured, oracle):
     """Proved, checked against Hugging Face's BertModel on the weights of all-MiniLM-L6-v2: the sequence output has
     shape (batch, n, d_model) and holds the state of [CLS] in slot 0; the pooled output has shape (batch, d_model) and
     is tanh of a dense layer on that state, not the state itself."""
-    from transformers import BertModel  # noqa: PLC0415 (takes seconds: only here)
-
-    folder = bert.model_file("model.safetensors").parent
     with torch.no_grad():
-        oracle = BertModel.from_pretrained(folder, local_files_only=True).eval()
         output = oracle(input_ids=BATCH.token_ids, attention_mask=BATCH.mask.long())
     state, pooled = vectors()["[CLS]"], vectors()["pooler"]
     error = (pooled - output.pooler_output).abs().max().item()

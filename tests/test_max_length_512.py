@@ -39,22 +39,6 @@ FOLDER = bert.model_file("model.safetensors").parent
 TABLE = bert.load_parameters()[POSITIONS]
 
 
-@pytest.fixture(scope="module")
-def transformers():
-    import transformers  # noqa: PLC0415 (takes seconds: only for the claims that need it)
-
-    transformers.logging.disable_progress_bar()
-    transformers.logging.set_verbosity(transformers.logging.CRITICAL)
-    assert transformers.__version__.startswith("5."), "the claims name the version: check them"
-    return transformers
-
-
-@pytest.fixture(scope="module")
-def oracle(transformers):
-    """Hugging Face's BertModel on the trained weights."""
-    return transformers.BertModel.from_pretrained(FOLDER, local_files_only=True).eval()
-
-
 def test_position_table_ends_at_512(measured):
     """Proved, checked on the trained weights: a position table with 512 rows serves 512 tokens and raises IndexError
     for the 513th, in NumPy, in a raw `nn.Embedding` and in our BERT; without the table, or with positions from a

@@ -34,14 +34,6 @@ N = BATCH.token_ids.shape[1]
 
 
 @pytest.fixture(scope="module")
-def transformers():
-    import transformers  # noqa: PLC0415 (takes seconds: only for the tests that need it)
-
-    transformers.logging.disable_progress_bar()
-    return transformers
-
-
-@pytest.fixture(scope="module")
 def oracle(transformers):
     """(hidden states, weights) of a batch by transformers.BertModel, which reads the files by itself."""
     model = transformers.BertModel.from_pretrained(FOLDER, attn_implementation="eager", local_files_only=True)
