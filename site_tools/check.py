@@ -4,17 +4,22 @@ import sys
 from pathlib import Path
 
 import claims
-import pages
+import gate
+import notebooks
 import pytest
 import verify
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("which question? make check Q=scale-by-sqrt-d")
     root, slug = Path(__file__).parents[1], sys.argv[1]
     module = slug.replace("-", "_")
     if module not in claims.questions(root):
         sys.exit(f"there is no docs/questions/{slug}.md; the questions are {', '.join(claims.questions(root))}")
-    if module in verify.stale(root):
-        pytest.main(["-q", *verify.test_paths([module])])
-    found = [line for line in pages.problems(root) if slug in line or module in line]
+    found = [line for line in gate.unreadable(root) if slug in line or module in line]
+    if not found and module in verify.stale(root):
+        pytest.main(["-q", "--tb=short", *verify.test_paths([module])])
+        found += notebooks.unsteady(root, module) if notebooks.read(root, module) else []
+    found += [line for line in gate.problems(root) if (slug in line or module in line) and line not in found]
     print(*found or [f"{slug}: every claim passes, every tick and number is covered"], sep="\n")
     sys.exit(bool(found))

@@ -9,8 +9,8 @@ import archive
 import cards
 import claims
 import formulas
+import gate
 import notebooks
-import pages
 import policy
 import proofs
 import runtime
@@ -56,7 +56,7 @@ def on_serve(server, config, builder):
 def on_pre_build(config):
     """No site with a fault: all pages are checked before the first one is built."""
     records.clear(), answers.clear()
-    if found := pages.problems(root_of(config)):
+    if found := gate.problems(root_of(config)):
         raise PluginError("\n".join([f"the site is not built, {len(found)} to mend:", *found]))
 
 

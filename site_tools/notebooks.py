@@ -16,10 +16,20 @@ from claims import fingerprint
 FOLDER = Path("build/notebooks")
 FIGURES = Path("build/figures")
 START = re.compile(r"--8<-- \[start:(\w+)\]")
-LIMIT = 60  # seconds for one snippet with all its demos
+LIMIT = 60  # seconds for one cell
 
-# SVG with text as text, transparent, and the same bytes on every run.
+
+class SnippetError(Exception):
+    """A snippet that does not run, in one line: file, line, what happened, what to do."""
+
+
+# Contained; SVG with text as text, transparent, and the same bytes on every run.
 SETUP = """
+import sys
+sys.path.append("../site_tools")
+import contained
+sys.path.remove("../site_tools")
+contained.holding = True
 %matplotlib inline
 %config InlineBackend.figure_formats = ["svg"]
 %config InlineBackend.print_figure_kwargs = {"metadata": {"Date": None}, "bbox_inches": "tight"}
@@ -69,7 +79,13 @@ def execute(root: Path, module: str) -> None:
     notebook.cells.insert(0, nbformat.v4.new_code_cell(SETUP, id="setup"))
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     resources = {"metadata": {"path": str(root / "snippets")}}
-    nbclient.NotebookClient(notebook, timeout=LIMIT, record_timing=False, resources=resources).execute()
+    quiet = ["--log-level=ERROR"]  # ipykernel warns about unencrypted TCP on the machine itself
+    try:
+        nbclient.NotebookClient(
+            notebook, timeout=LIMIT, record_timing=False, resources=resources, extra_arguments=quiet
+        ).execute()
+    except (nbclient.exceptions.CellExecutionError, nbclient.exceptions.CellTimeoutError) as error:
+        raise SnippetError(fault(root, module, notebook, error)) from None
     title = ast.get_docstring(ast.parse(notebook.cells[1].source)).splitlines()[0]
     notebook.cells[0] = nbformat.v4.new_markdown_cell(f"# {title}", id="title")
     for number, cell in enumerate(notebook.cells[1:], start=1):
@@ -84,6 +100,35 @@ def execute(root: Path, module: str) -> None:
     target = path(root, module)
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, target)
+
+
+def fault(root: Path, module: str, notebook: nbformat.NotebookNode, error: Exception) -> str:
+    """What stopped the snippet, with the line of its file."""
+    where = f"snippets/{module}.py"
+    source = (root / where).read_text(encoding="utf-8")
+    ran = [cell for cell in notebook.cells if cell.get("execution_count")]
+    line = source[: source.find(ran[-1].source)].count("\n") + 1
+    if isinstance(error, nbclient.exceptions.CellTimeoutError):
+        return f"{where}:{line}: a cell ran for more than {LIMIT} s; make the demo smaller"
+    traceback = "\n".join(text for output in ran[-1].outputs for text in output.get("traceback", []))
+    for cell, inside in re.findall(r"Cell In\[(\d+)\], line (\d+)", re.sub(r"\x1b\[[\d;]*m", "", traceback)):
+        text = next(known.source for known in ran if known.execution_count == int(cell))
+        line = source[: source.find(text)].count("\n") + int(inside)
+    return f"{where}:{line}: {error.ename}: {error.evalue}; mend the snippet"
+
+
+def unsteady(root: Path, module: str) -> list[str]:
+    """Run the snippet again: sections that print or draw something else than the first time, a line each."""
+    before = sections(read(root, module))
+    execute(root, module)
+    after = sections(read(root, module))
+    lines = (root / f"snippets/{module}.py").read_text(encoding="utf-8").splitlines()
+    return [
+        f"snippets/{module}.py:{next(at for at, line in enumerate(lines, 1) if f'[start:{name}]' in line)}: "
+        f"section {name} gives something else on each run; seed its own generator, round what it prints"
+        for name in after
+        if [dict(output) for output in before[name].outputs] != [dict(output) for output in after[name].outputs]
+    ]
 
 
 def read(root: Path, module: str) -> nbformat.NotebookNode | None:

@@ -3,11 +3,12 @@
 import re
 
 import formulas
+import gate
 import pages
 from markdown_it.token import Token
 
 # Headings that every page has: nobody searches for them.
-COMMON = {*pages.SECTIONS, "Run it yourself", "Verified"}
+COMMON = {*gate.SECTIONS, "Run it yourself", "Verified"}
 
 
 def plain(inline: Token) -> str:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import claims
+import gate
 import notebooks
 import pytest
 
@@ -27,6 +28,9 @@ def test_paths(modules: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    if modules := stale(Path(__file__).parents[1]):
+    root = Path(__file__).parents[1]
+    if found := list(gate.unreadable(root)):
+        sys.exit("\n".join(found))
+    if modules := stale(root):
         print(f"Verifying {', '.join(modules)} …", flush=True)
         sys.exit(pytest.main(["-q", *sys.argv[1:], *test_paths(modules)]))

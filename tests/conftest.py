@@ -1,6 +1,7 @@
 """The `measured` fixture, which turns a test into a claim, and the report that the site is built from."""
 
 import inspect
+import math
 import os
 
 # One thread unless the caller says otherwise: sums come out in the same order on every machine and in every worker.
@@ -12,6 +13,7 @@ import platform
 from pathlib import Path
 
 import claims
+import contained
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -38,9 +40,13 @@ def measured(request, record_property):
             if name in seen:
                 raise ValueError(f"measured({name}=…) was recorded before, or is a reserved name: choose another")
             seen.add(name)
-            record_property(name, repr(value.item() if hasattr(value, "item") else value))
+            number = value.item() if hasattr(value, "item") else value
+            if not isinstance(number, int | float) or not math.isfinite(number):
+                raise ValueError(f"measured({name}={number!r}) is not a finite number: record what was measured")
+            record_property(name, repr(number))
 
-    return record
+    with contained.held():
+        yield record
 
 
 @pytest.fixture(scope="session")

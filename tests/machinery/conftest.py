@@ -30,7 +30,10 @@ validation: {omitted_files: warn, absolute_links: warn, unrecognized_links: warn
 not_in_nav: |
   /notebooks/
   /tests/
-nav: [index.md, questions/two-dice.md, bibliography.md]
+nav:
+  - index.md
+  - questions/two-dice.md
+  - bibliography.md
 """
 
 

@@ -32,13 +32,6 @@ def test_run_of_one_claim_keeps_the_others(project):
     assert len(before) == 2
 
 
-def test_recording_a_number_twice_is_an_error(project):
-    test = project / "tests/test_two_dice.py"
-    test.write_text(test.read_text(encoding="utf-8").replace("mean=throws(1)", "claim=throws(1)"), encoding="utf-8")
-    result = run(project, "-m", "pytest", "-q", "tests/test_two_dice.py")
-    assert "was recorded before, or is a reserved name" in result.stdout
-
-
 def test_site_shows_proof_output_and_figure_and_is_reproducible(project):
     digests = []
     for _ in range(2):

@@ -1,0 +1,244 @@
+"""What must hold before there is a site: of each page, of each claim, of what they refer to.
+
+`problems` returns one line per fault, `docs/page.md:12: what is wrong; how to mend it`; an empty list is a sound site.
+"""
+
+import ast
+import datetime
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import claims
+import notebooks
+import yaml
+from claims import Claim
+from pages import MARKDOWN, REFERENCE, agrees, blocks, signed
+
+KEYS = {"title": str, "description": str, "date": datetime.date, "tags": list, "asked_as": list, "sources": list}
+LEVELS = ("core", "intermediate", "advanced")
+SECTIONS = ["In the interview", "In depth", "Folklore, corrected", "Follow-ups", "Sources"]
+FOLLOW_UPS = 5
+LINES_OF_CODE = 170
+BIBLIOGRAPHY = "docs/bibliography.md"
+ENTRY = re.compile(r"^\{ #(?P<key>\S+) \}$", re.MULTILINE)
+MARKER = re.compile(r"--8<-- \[(start|end):(\w+)\]")
+
+
+def problems(root: Path) -> list[str]:
+    """Everything that is wrong with the pages and claims of the project, a line each."""
+    if found := list(unreadable(root)):
+        return found  # nothing more can be said
+    report = claims.read_report(root / claims.REPORT)
+    pages = {page: page.read_text(encoding="utf-8") for page in sorted(root.glob("docs/**/*.md"))}
+    referenced = {name for text in pages.values() for name in REFERENCE.findall(text)}
+    for page, text in pages.items():
+        where = page.relative_to(root).as_posix()
+        found += link_problems(root, where, text)
+        if where == BIBLIOGRAPHY:
+            found += bibliography_problems(where, text)
+            continue
+        found += reference_problems(root, where, text, report)
+        found += number_problems(where, text, report)
+        found += listing_problems(root, where, text)
+        if page.parent.name == "questions":
+            found += structure_problems(root, where, text)
+    for module in claims.questions(root):
+        found += claim_problems(root, module, referenced, report)
+        found += snippet_problems(root, module)
+    return found
+
+
+def unreadable(root: Path) -> Iterator[str]:
+    """Files that cannot be read as what they are. Every command asks this first."""
+    for path in sorted([*root.glob("docs/**/*.md"), *root.glob("snippets/*.py"), *root.glob("tests/test_*.py")]):
+        where, content = path.relative_to(root).as_posix(), path.read_bytes()
+        try:
+            text = content.decode("utf-8")
+            if path.suffix == ".py":
+                ast.parse(text)
+            else:
+                yaml.safe_load(front_matter_of(text))
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            yield f"{where}:{line}: this is not UTF-8; save the file in that encoding"
+        except SyntaxError as error:
+            yield f"{where}:{error.lineno}: {error.msg}; Python cannot read the file"
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 2  # from 0, and after the first ---
+            yield f"{where}:{line}: {error.problem}; front matter is YAML: put text with : or # in quotes"
+        if b"\r\n" in content:
+            line = content.count(b"\n", 0, content.index(b"\r\n")) + 1
+            yield f"{where}:{line}: a Windows line ending; save the file with \\n, or `git add --renormalize {where}`"
+    for module, page in claims.questions(root).items():
+        if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", page.stem):
+            yield f"docs/questions/{page.name}:1: a page is named in lower case, digits and single hyphens"
+        for name in (f"snippets/{module}.py", f"tests/test_{module}.py"):
+            if not (root / name).exists():
+                yield f"{name}:1: this file is missing; every question has a snippet and its claims"
+
+
+def front_matter_of(text: str) -> str:
+    """The YAML between the first two lines ---, or nothing."""
+    found = re.match(r"---\n(.*?\n)---\n", text.replace("\r\n", "\n"), re.DOTALL)
+    return found[1] if found else ""
+
+
+def number_problems(where: str, text: str, report: dict[str, Claim]) -> Iterator[str]:
+    """A number needs a tick whose claim recorded it, correctly rounded, or, in a block without a tick, a citation.
+
+    A heading carries no tick of its own: it leans on all claims of its page.
+    """
+    everything = list(blocks(text))
+    of_page = [name for block in everything for name in block.references]
+    for block in everything:
+        for statement in block.statements if block.references or not block.citations else []:
+            names = of_page if block.heading else statement.references
+            if any(name not in report for name in names):
+                continue  # said already, and nothing to compare with
+            recorded = [(name, *item) for name in names if name in report for item in report[name].values.items()]
+            for number in statement.numbers():
+                if any(agrees(number, value) for _, _, value in recorded):
+                    continue
+                nearest = min(recorded, key=lambda item: abs(item[2] - signed(number)), default=None)
+                mend = "tick it with the claim that measured it, cite its source, or write a count as a word"
+                if nearest:
+                    mend = f"the nearest number of its ticks is {nearest[2]:.6g} ({nearest[1]} of {nearest[0]})"
+                yield f"{where}:{block.line}: nobody measured {number[0].strip()}; {mend}"
+
+
+def reference_problems(root: Path, where: str, text: str, report: dict[str, Claim]) -> Iterator[str]:
+    """Each tick stands on a claim that passed on the files as they are now."""
+    tests = {name for module in claims.questions(root) for name in claims.written(root, module)}
+    for block in blocks(text):
+        for name in block.references:
+            claim = report.get(name)
+            if name not in tests:
+                yield f"{where}:{block.line}: no test for [^{name}]; write test_{name} or mend the name"
+            elif not claim or claim.fingerprint != claims.fingerprint(root, claim.module):
+                yield f"{where}:{block.line}: [^{name}] has no result for the files as they stand; run `make verify`"
+            elif claim.outcome != "passed":
+                yield f"{where}:{block.line}: [^{name}] {claim.outcome}; see {claim.file}:{claim.line}"
+
+
+def claim_problems(root: Path, module: str, referenced: set[str], report: dict[str, Claim]) -> Iterator[str]:
+    """Each test of a question is a claim, in the right form, and some page refers to it."""
+    where = f"tests/test_{module}.py"
+    for name, test in claims.written(root, module).items():
+        sentence = " ".join((ast.get_docstring(test) or "").split())
+        claim = report.get(name)
+        if not claims.KIND.match(sentence):
+            yield f'{where}:{test.lineno}: test_{name} needs a docstring, "Proved: …" or "Measured: …"'
+        if any("parametrize" in ast.unparse(decorator) for decorator in test.decorator_list):
+            yield f"{where}:{test.lineno}: test_{name} is parametrized, but a claim has one result; loop inside it"
+        if "measured" not in [argument.arg for argument in test.args.args]:
+            yield f"{where}:{test.lineno}: test_{name} records nothing; take the fixture `measured` and use it"
+        elif claim and claim.outcome == "passed" and not claim.values:
+            yield f"{where}:{test.lineno}: test_{name} recorded no number; call measured(name=value) before the asserts"
+        if name not in referenced:
+            yield f"{where}:{test.lineno}: no page refers to [^{name}]; tick the sentence that makes the claim"
+        if claim and claim.module != module:
+            yield f"{where}:{test.lineno}: test_{name} exists in {claim.file} too; a claim's name is used once"
+
+
+def structure_problems(root: Path, where: str, text: str) -> Iterator[str]:
+    """Front matter, sections, follow-ups, pictures, citations and place in the navigation of an answer page."""
+    front = yaml.safe_load(front_matter_of(text)) or {}
+    for key, kind in KEYS.items():
+        if not front.get(key):
+            yield f"{where}:1: the front matter has no `{key}`; see the template that `make new` copies"
+        elif not isinstance(front[key], kind):
+            yield f"{where}:1: `{key}` in the front matter must be a {kind.__name__}, as in the template"
+        elif kind is list and not all(isinstance(item, str) for item in front[key]):
+            yield f"{where}:1: an entry of `{key}` in the front matter is not text; put it in quotes"
+    if sum(level in (front.get("tags") or []) for level in LEVELS) != 1:
+        yield f"{where}:1: `tags` must name one level: {', '.join(LEVELS)}"
+    tokens = MARKDOWN.parse(text)
+    headings = [
+        (token.map[0] + 1, tokens[at + 1].content)
+        for at, token in enumerate(tokens)
+        if token.tag == "h2" and token.nesting == 1
+    ]
+    if [title for _, title in headings] != SECTIONS:
+        line = headings[0][0] if headings else 1
+        found = ", ".join(title for _, title in headings)
+        yield f"{where}:{line}: the sections are {found}; write exactly {', '.join(SECTIONS)}, in this order"
+    if text.count("\n??? question") < FOLLOW_UPS:
+        yield f'{where}:1: fewer than {FOLLOW_UPS} follow-ups; write each as `??? question "…"`'
+    cited = {name for block in blocks(text) for name in block.citations}
+    for name in sorted(cited ^ set(map(str, front.get("sources") or []))):
+        yield f"{where}:1: `{name}` must stand both in the front matter's `sources` and as a citation in the text"
+    if f"- {where.removeprefix('docs/')}\n" not in (root / "mkdocs.yml").read_text(encoding="utf-8"):
+        yield f"{where}:1: the page is not in the navigation; add it under `nav` in mkdocs.yml"
+
+
+def link_problems(root: Path, where: str, text: str) -> Iterator[str]:
+    """Pages, citations and figures that are referred to exist; anchors within pages are left to MkDocs."""
+    keys = {entry["key"] for entry in ENTRY.finditer((root / BIBLIOGRAPHY).read_text(encoding="utf-8"))}
+    for token in MARKDOWN.parse(text):
+        for child in token.children or []:
+            address = str(child.attrGet("href") or child.attrGet("src") or "")
+            path, _, anchor = address.partition("#")
+            line = token.map[0] + 1 if token.map else 1
+            if child.type == "image" and not child.content:
+                yield f"{where}:{line}: a picture without alternative text; say what it shows"
+            if path.endswith(".svg") and "figures/" in path:
+                if not (root / "build" / path[path.index("figures/") :]).exists():
+                    yield f"{where}:{line}: no section draws {path}; the name is figures/MODULE/SECTION.svg"
+            elif path.endswith(".md") and "://" not in path:
+                target = (root / where).parent / path
+                if not target.exists():
+                    yield f"{where}:{line}: a link to {path}, which does not exist; mend the address"
+                elif target.name == "bibliography.md" and anchor and anchor not in keys:
+                    yield f"{where}:{line}: no source `{anchor}` in {BIBLIOGRAPHY}; add it, with {{ #{anchor} }} below"
+
+
+def bibliography_problems(where: str, text: str) -> Iterator[str]:
+    """Each entry says when it appeared, and its key does too."""
+    for before, entry in pairwise(text.splitlines()):
+        if found := ENTRY.match(entry):
+            year = re.search(r"-(\d{4})[a-z]?$", found["key"])
+            line = text[: text.index(entry)].count("\n") + 1
+            if not year or year[1] not in before:
+                yield f"{where}:{line}: `{found['key']}` has no year; the key ends with the year that its entry names"
+
+
+def snippet_problems(root: Path, module: str) -> Iterator[str]:
+    """Sections are closed and named once, and the whole is short enough to read."""
+    where = f"snippets/{module}.py"
+    source = (root / where).read_text(encoding="utf-8")
+    opened: dict[str, bool] = {}  # section -> still open
+    for number, line in enumerate(source.splitlines(), start=1):
+        for kind, name in MARKER.findall(line):
+            if kind == "start" and name in opened:
+                yield f"{where}:{number}: section {name} starts twice; name it differently"
+            if kind == "end" and not opened.get(name):
+                yield f"{where}:{number}: section {name} ends but was not open; mend the name or add its start"
+            opened[name] = kind == "start"
+    for name in (name for name, still in opened.items() if still):
+        yield f"{where}:1: section {name} never ends; add # %% --8<-- [end:{name}]"
+    if (lines := lines_of_code(source)) > LINES_OF_CODE:
+        yield f"{where}:1: {lines} lines of code; keep what the page shows, at most {LINES_OF_CODE}"
+
+
+def lines_of_code(source: str) -> int:
+    """Lines that are neither blank nor comment nor docstring."""
+    documented = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
+            documented |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    lines = enumerate(source.splitlines(), start=1)
+    return sum(bool(line.strip()) and line.lstrip()[0] != "#" and at not in documented for at, line in lines)
+
+
+def listing_problems(root: Path, where: str, text: str) -> Iterator[str]:
+    """Each embedded section exists and has run as it stands."""
+    for listing in notebooks.LISTING.finditer(text):
+        module, section = listing["module"], listing["section"]
+        line = text.count("\n", 0, listing.start()) + 2
+        notebook = notebooks.read(root, module)
+        if not notebook:
+            yield f"{where}:{line}: snippets/{module}.py has not run as it stands; run `make verify`"
+        elif section not in (known := notebooks.sections(notebook)):
+            yield f"{where}:{line}: snippets/{module}.py has no section {section}; it has {', '.join(known)}"
