@@ -163,7 +163,7 @@ def test_fault_of_another_file(project, name, old, new, message):
             TEST,
             "    assert sums",
             "    while True:\n        pass\n    assert sums",
-            r"Timeout \(>3.0s\) from pytest-timeout",
+            r"Timeout \(>8.0s\) from pytest-timeout",
         ),
         (
             TEST,
@@ -178,7 +178,7 @@ def test_fault_of_another_file(project, name, old, new, message):
 )
 def test_fault_that_shows_when_run(project, name, old, new, message):
     edit(project, "site_tools/notebooks.py", "LIMIT = 60", "LIMIT = 3")
-    edit(project, "pyproject.toml", "timeout = 120", "timeout = 3")
+    edit(project, "pyproject.toml", "timeout = 120", "timeout = 8")
     edit(project, name, old, new)
     assert re.search(message, checked(project))
     assert not (project / "dice.txt").exists()
