@@ -9,7 +9,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 
 SOURCES = $(shell find docs experiments includes overrides site_tools snippets tests -type f -not -path '*/__pycache__/*') mkdocs.yml
 
-.PHONY: help install serve site verify test lint check audit clean
+.PHONY: help install serve site verify test lint new check audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -52,6 +52,9 @@ test: lint ## run everything: all claims, the machinery's tests, the strict site
 lint: .venv/installed
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check . || (echo "mend with: $(BIN)/ruff format ." && false)
+
+new: .venv/installed ## start a question: make new SLUG=rotary-embeddings TITLE="Why rotary embeddings?"
+	@$(BIN)/python site_tools/new.py "$(SLUG)" "$(TITLE)"
 
 check: .venv/installed ## all that is wrong with one question, at once: make check Q=scale-by-sqrt-d
 	@$(BIN)/python site_tools/check.py $(Q)

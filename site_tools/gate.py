@@ -199,7 +199,7 @@ def bibliography_problems(where: str, text: str) -> Iterator[str]:
     for before, entry in pairwise(text.splitlines()):
         if found := ENTRY.match(entry):
             year = re.search(r"-(\d{4})[a-z]?$", found["key"])
-            line = text[: text.index(entry)].count("\n") + 1
+            line = text[: text.index(entry)].count("\n")  # that of the entry itself
             if not year or year[1] not in before:
                 yield f"{where}:{line}: `{found['key']}` has no year; the key ends with the year that its entry names"
 

@@ -7,7 +7,6 @@ import pytest
 from command import run
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = Path(__file__).parent / "example"
 MKDOCS = """
 site_name: Two dice
 site_url: https://example.org/dice/
@@ -46,15 +45,17 @@ def verified(tmp_path_factory) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, target)
-    for name, folder in [
-        ("two-dice.md", "docs/questions"),
-        ("two_dice.py", "snippets"),
-        ("claims_of_two_dice.py", "tests"),
+    for name, target in [
+        ("page.md", "docs/questions/two-dice.md"),
+        ("snippet.py", "snippets/two_dice.py"),
+        ("claims.py", "tests/test_two_dice.py"),
     ]:
-        (root / folder).mkdir(parents=True, exist_ok=True)
-        shutil.copy(EXAMPLE / name, root / folder / name.replace("claims_of", "test"))
+        (root / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "site_tools/template" / name, root / target)
     (root / "docs/index.md").write_text("# Dice\n\n<!-- all questions -->\n\n<!-- all claims -->\n", encoding="utf-8")
-    (root / "docs/bibliography.md").write_text("# Books\n\n- Pascal 1654.\n{ #pascal-1654 }\n", encoding="utf-8")
+    (root / "docs/bibliography.md").write_text(
+        "# Books\n\n- Vaswani et al. 2017.\n{ #vaswani-2017 }\n", encoding="utf-8"
+    )
     (root / "mkdocs.yml").write_text(MKDOCS, encoding="utf-8")
     (root / "includes").mkdir()
     (root / "includes/glossary.md").write_text("*[die]: a cube with numbers\n", encoding="utf-8")
