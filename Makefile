@@ -9,7 +9,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 
 SOURCES = $(shell find docs experiments includes overrides site_tools snippets tests -type f -not -path '*/__pycache__/*') mkdocs.yml
 
-.PHONY: help install serve site verify test lint new check audit clean
+.PHONY: help install serve site verify test lint new accept check audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -55,6 +55,9 @@ lint: .venv/installed
 
 new: .venv/installed ## start a question: make new SLUG=rotary-embeddings TITLE="Why rotary embeddings?"
 	@$(BIN)/python site_tools/new.py "$(SLUG)" "$(TITLE)"
+
+accept: build/verified.stamp ## accept the numbers of the pages as they stand, and show which are new
+	@$(BIN)/python site_tools/accept.py
 
 check: .venv/installed ## all that is wrong with one question, at once: make check Q=scale-by-sqrt-d
 	@$(BIN)/python site_tools/check.py $(Q)

@@ -7,7 +7,7 @@ import ast
 import datetime
 import re
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 
 import claims
@@ -22,6 +22,7 @@ SECTIONS = ["In the interview", "In depth", "Folklore, corrected", "Follow-ups",
 FOLLOW_UPS = 5
 LINES_OF_CODE = 170
 BIBLIOGRAPHY = "docs/bibliography.md"
+ACCEPTED = "tests/numbers.txt"
 ENTRY = re.compile(r"^\{ #(?P<key>\S+) \}$", re.MULTILINE)
 MARKER = re.compile(r"--8<-- \[(start|end):(\w+)\]")
 
@@ -47,6 +48,11 @@ def problems(root: Path) -> list[str]:
     for module in claims.questions(root):
         found += claim_problems(root, module, referenced, report)
         found += snippet_problems(root, module)
+    accepted = accepted_numbers(root)
+    for page, text in pages.items() if not found else []:  # only what is sound can be accepted
+        where = page.relative_to(root).as_posix()
+        if where != BIBLIOGRAPHY:
+            found += acceptance_problems(where, text, report, accepted.get(where, []))
     return found
 
 
@@ -85,10 +91,11 @@ def front_matter_of(text: str) -> str:
     return found[1] if found else ""
 
 
-def number_problems(where: str, text: str, report: dict[str, Claim]) -> Iterator[str]:
-    """A number needs a tick whose claim recorded it, correctly rounded, or, in a block without a tick, a citation.
+def numbers(text: str, report: dict[str, Claim]) -> Iterator[tuple[int, re.Match, list[tuple[str, float]]]]:
+    """Each number that needs somebody who measured it: its line, and what its ticks recorded, as claim.name and value.
 
-    A heading carries no tick of its own: it leans on all claims of its page.
+    A tick must have recorded it, correctly rounded; in a block without a tick a citation will do. A heading carries no
+    tick of its own: it leans on all claims of its page.
     """
     everything = list(blocks(text))
     of_page = [name for block in everything for name in block.references]
@@ -97,15 +104,48 @@ def number_problems(where: str, text: str, report: dict[str, Claim]) -> Iterator
             names = of_page if block.heading else statement.references
             if any(name not in report for name in names):
                 continue  # said already, and nothing to compare with
-            recorded = [(name, *item) for name in names if name in report for item in report[name].values.items()]
-            for number in statement.numbers():
-                if any(agrees(number, value) for _, _, value in recorded):
-                    continue
-                nearest = min(recorded, key=lambda item: abs(item[2] - signed(number)), default=None)
-                mend = "tick it with the claim that measured it, cite its source, or write a count as a word"
-                if nearest:
-                    mend = f"the nearest number of its ticks is {nearest[2]:.6g} ({nearest[1]} of {nearest[0]})"
-                yield f"{where}:{block.line}: nobody measured {number[0].strip()}; {mend}"
+            recorded = [(f"{name}.{key}", value) for name in names for key, value in report[name].values.items()]
+            yield from ((block.line, number, recorded) for number in statement.numbers())
+
+
+def meant(number: re.Match, recorded: list[tuple[str, float]]) -> str | None:
+    """`5.83 claim.variance`: the number and the first recorded value that it can stand for."""
+    found = next((name for name, value in recorded if agrees(number, value)), None)
+    return found and f"{number[0].strip()} {found}"
+
+
+def number_problems(where: str, text: str, report: dict[str, Claim]) -> Iterator[str]:
+    """Each number was measured."""
+    for line, number, recorded in numbers(text, report):
+        if not meant(number, recorded):
+            nearest = min(recorded, key=lambda item: abs(item[1] - signed(number)), default=None)
+            mend = "tick it with the claim that measured it, cite its source, or write a count as a word"
+            if nearest:
+                mend = f"the nearest number of its ticks is {nearest[1]:.6g} ({nearest[0]})"
+            yield f"{where}:{line}: nobody measured {number[0].strip()}; {mend}"
+
+
+def acceptance_problems(where: str, text: str, report: dict[str, Claim], accepted: list[str]) -> Iterator[str]:
+    """Each number stands where a person has accepted it: another one that was measured too will not do."""
+    stand = [(line, meant(number, recorded)) for line, number, recorded in numbers(text, report)]
+    for new, old in zip_longest(stand, accepted):
+        line, entry = new or (1, "nothing")
+        if entry != old:
+            yield (
+                f"{where}:{line}: {entry} stands where {old or 'nothing'} was accepted; "
+                f"if it is right, run `make accept` and commit {ACCEPTED}"
+            )
+            return  # those after it may only have moved
+
+
+def accepted_numbers(root: Path) -> dict[str, list[str]]:
+    """The numbers of each page in reading order, as a person has accepted them: `docs/page.md: 5.83 claim.variance`."""
+    found: dict[str, list[str]] = {}
+    path = root / ACCEPTED
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        page, entry = line.split(": ", 1)
+        found.setdefault(page, []).append(entry)
+    return found
 
 
 def reference_problems(root: Path, where: str, text: str, report: dict[str, Claim]) -> Iterator[str]:

@@ -5,6 +5,8 @@ import re
 import sys
 from pathlib import Path
 
+import gate
+
 TEMPLATE = Path(__file__).parent / "template"
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 ENTRY = re.compile(r"^ +- questions/\S+\.md\n", re.MULTILINE)
@@ -25,15 +27,17 @@ def start(root: Path, slug: str, title: str) -> list[Path]:
     for path in files:
         if path.exists():
             raise ValueError(f"{path.relative_to(root).as_posix()} exists: choose another SLUG, or edit that question")
-    settings = root / "mkdocs.yml"
+    settings, accepted = root / "mkdocs.yml", root / gate.ACCEPTED
     navigation = settings.read_text(encoding="utf-8")
     last = list(ENTRY.finditer(navigation))[-1]
     for path, name in files.items():
         text = (TEMPLATE / name).read_text(encoding="utf-8")
         text = text.replace("title: What is the mean of two dice?", f'title: "{title}"')
         text = text.replace("What is the mean of two dice?", title).replace("2026-11-21", str(datetime.date.today()))
-        text = text.replace("two-dice", slug).replace("two_dice", module)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        path.write_text(text.replace("two-dice", slug).replace("two_dice", module), encoding="utf-8", newline="\n")
+    with accepted.open("a", encoding="utf-8", newline="\n") as file:
+        text = (TEMPLATE / "numbers.txt").read_text(encoding="utf-8")
+        file.write(text.replace("two-dice", slug).replace("two_dice", module))
     entry = re.sub(r"questions/\S+", f"questions/{slug}.md", last[0])
     navigation = navigation[: last.end()] + entry + navigation[last.end() :]
     settings.write_text(navigation, encoding="utf-8", newline="\n")

@@ -49,6 +49,7 @@ def verified(tmp_path_factory) -> Path:
         ("page.md", "docs/questions/two-dice.md"),
         ("snippet.py", "snippets/two_dice.py"),
         ("claims.py", "tests/test_two_dice.py"),
+        ("numbers.txt", "tests/numbers.txt"),
     ]:
         (root / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "site_tools/template" / name, root / target)

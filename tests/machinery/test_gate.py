@@ -46,13 +46,19 @@ def test_sound_project_has_no_problem(project):
     ("old", "new", "message"),
     [
         ("7.[^mean_of_two", "seven.[^mode_of_two", r"LINE: no test for \[\^mode_of_two_dice_is_seven\]; write"),
-        ("is 7.", "is 8.", r"LINE: nobody measured 8; the nearest .* is 7 \(mean of mean_of_two_dice_is_seven\)"),
+        ("is 7.", "is 8.", r"LINE: nobody measured 8; the nearest .* is 7 \(mean_of_two_dice_is_seven.mean\)"),
         ("is 5.83,", "is 5.84,", "LINE: nobody measured 5.84; the nearest number .* 5.83333"),
         ("^2 = 5.83", "^2 = 5.82", "LINE: nobody measured 5.82"),
         ("16.7 %", "16.8 %", "LINE: nobody measured 16.8 %"),
         ("0.17.", "0.18.", "LINE: nobody measured 0.18"),
         ("mean is 3.5", "mean is 3.5, in all 6", r"LINE: nobody measured 6; the nearest"),
-        ("have the mean 7", "have the mean 3.5", "LINE: nobody measured 3.5; the nearest .* of mean_of_two"),
+        ("have the mean 7", "have the mean 3.5", r"LINE: nobody measured 3.5; the nearest .*mean_of_two"),
+        (
+            "is 5.83,",
+            "is 7,",
+            "LINE: 7 mean_of_two_dice_is_seven.mean stands where 5.83 mean_of_two_dice_is_seven.variance was accepted",
+        ),
+        ("0.17.[^", "a sixth.[^", r"\d+: 3.5 .* stands where 0.17 .* was accepted"),
         ("Two and twelve.\n", "Two of 11.\n", "LINE: nobody measured 11; tick it"),
         ("## Follow-ups", "## Questions", r"\d+: the sections are .*; write exactly .*Follow-ups"),
         ("## Follow-ups", "### Follow-ups", r"\d+: the sections are .*corrected, Sources; write exactly"),
@@ -74,6 +80,24 @@ def test_sound_project_has_no_problem(project):
 def test_fault_of_a_page(project, old, new, message):
     line = edit(project, PAGE, old, new)
     assert re.match(f"{PAGE}:" + message.replace("LINE", str(line)), only_problem(project))
+
+
+def test_a_number_is_accepted_by_a_person(project):
+    edit(project, PAGE, "is 5.83,", "is 7,")
+    accepted = run(project, "site_tools/accept.py")
+    assert accepted.returncode == 0
+    assert f"-{PAGE}: 5.83 mean_of_two_dice_is_seven.variance" in accepted.stdout.splitlines()
+    assert f"+{PAGE}: 7 mean_of_two_dice_is_seven.mean" in accepted.stdout.splitlines()
+    assert gate.problems(project) == []
+
+
+def test_nothing_is_accepted_while_something_is_wrong(project):
+    edit(project, PAGE, "is 5.83,", "is 5.84,")
+    before = (project / gate.ACCEPTED).read_bytes()
+    refused = run(project, "site_tools/accept.py")
+    assert refused.returncode == 1
+    assert "nobody measured 5.84" in refused.stderr
+    assert (project / gate.ACCEPTED).read_bytes() == before
 
 
 def test_every_changed_digit_of_a_measured_number_is_noticed(project):
