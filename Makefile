@@ -9,7 +9,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 
 SOURCES = $(shell find docs experiments includes overrides site_tools snippets tests -type f -not -path '*/__pycache__/*') mkdocs.yml
 
-.PHONY: help install serve site verify test lint new accept check audit clean
+.PHONY: help install serve site verify test lint new accept check audit mutants clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -70,3 +70,7 @@ audit: build/verified.stamp audit/node_modules ## what takes minutes: Lighthouse
 
 audit/node_modules: audit/package-lock.json
 	$(BIN)/npm ci --silent --prefix audit
+
+mutants: build/verified.stamp ## what takes an hour: change digits and code, count what the claims notice; make mutants Q="slug slug"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r audit/requirements.txt
+	$(BIN)/python audit/mutants.py $(Q)
