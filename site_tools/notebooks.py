@@ -25,7 +25,8 @@ class SnippetError(Exception):
 
 # Contained; SVG with text as text, transparent, and the same bytes on every run.
 SETUP = """
-import sys
+import os, sys
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in tests/conftest.py: the same sums everywhere
 sys.path.append("../site_tools")
 import contained
 sys.path.remove("../site_tools")
@@ -82,7 +83,12 @@ def execute(root: Path, module: str) -> None:
     quiet = ["--log-level=ERROR"]  # ipykernel warns about unencrypted TCP on the machine itself
     try:
         nbclient.NotebookClient(
-            notebook, timeout=LIMIT, record_timing=False, resources=resources, extra_arguments=quiet
+            notebook,
+            timeout=LIMIT,
+            record_timing=False,
+            coalesce_streams=True,
+            resources=resources,
+            extra_arguments=quiet,
         ).execute()
     except (nbclient.exceptions.CellExecutionError, nbclient.exceptions.CellTimeoutError) as error:
         raise SnippetError(fault(root, module, notebook, error)) from None

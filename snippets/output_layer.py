@@ -184,7 +184,7 @@ if __name__ == "__main__":
     grid = np.linspace(-3, 3, 301)
     plane = np.stack(np.meshgrid(grid, grid), axis=-1)  # (301, 301, 2)
     colours = ["C0", "C1", "C2", "C4", "C3"]
-    arms = {"no bias": (POINTS, 0), "inner bias 1.5": (POINTS, LIFT), "length 1": (UNIT, 0)}
+    arms = {"no bias": (POINTS, 0), "bias 1.5": (POINTS, LIFT), "length 1": (UNIT, 0)}
     for axis, (name, (table, bias)) in zip(axes, arms.items(), strict=True):
         best = logits(plane, table, bias).argmax(axis=-1)
         axis.contourf(grid, grid, best, np.arange(6) - 0.5, colors=colours, alpha=0.4)
