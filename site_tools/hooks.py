@@ -22,6 +22,7 @@ from mkdocs.structure.files import File
 ALL_CLAIMS = "<!-- all claims -->"
 ALL_QUESTIONS = "<!-- all questions -->"
 ALL_TERMS = "<!-- all terms -->"
+MUTANTS = "<!-- mutants -->"
 # The theme downloads its own index on every page view; ours is loaded by the worker when the search box gets focus.
 EMPTY_INDEX = {"config": {"lang": ["en"], "separator": r"[\s\-]+", "pipeline": []}, "docs": []}
 
@@ -95,6 +96,7 @@ def on_page_markdown(markdown, page, config, files):
         (ALL_CLAIMS, lambda: proofs.all_claims(root, report, sources)),
         (ALL_QUESTIONS, lambda: proofs.all_questions(root, report, config.nav)),
         (ALL_TERMS, lambda: proofs.all_terms(root)),
+        (MUTANTS, lambda: proofs.mutants(root)),
     ]:
         markdown = markdown.replace(marker, text()) if marker in markdown else markdown
     markdown = proofs.with_proofs(markdown, report, sources)

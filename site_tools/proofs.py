@@ -1,5 +1,6 @@
 """What the site shows of the claims: the footnote behind each tick, and the page that lists them all."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -83,3 +84,32 @@ def all_terms(root: Path) -> str:
         (line[2:].split("]: ", 1) for line in lines if line.startswith("*[")), key=lambda term: term[0].lower()
     )
     return "\n".join(f"- **{name}**: {meaning}" for name, meaning in terms)
+
+
+def mutants(root: Path) -> str:
+    """What the claims noticed of changed digits and code, as `make mutants` recorded it."""
+    result = json.loads((root / "audit/mutants.json").read_text(encoding="utf-8"))
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    rows, survivors, total = [], [], Counter()
+    for module, page in questions(root).items():
+        if found := result["questions"].get(module):
+            counts = [found["digits"], found["digits_noticed"], found["made"], found["made"] - len(found["survivors"])]
+            total.update(dict(enumerate(counts)))
+            rows.append(row(f"[{front_matter(page)['title']}](questions/{page.name})", counts))
+            changes = [f"{reason}\n\n```diff\n{change}\n```\n" for change, reason in found["survivors"].items()]
+            survivors += [f"### {front_matter(page)['title']}\n", *changes] if changes else []
+    return "\n".join(
+        [
+            f"Recorded on {result['date']} with {versions}.\n",
+            "| question | changed digits | noticed | changes of code | noticed |\n| --- | --: | --: | --: | --: |",
+            *rows,
+            row("**all**", [total[at] for at in range(4)]),
+            "\n## What nothing noticed\n",
+            *survivors,
+        ]
+    )
+
+
+def row(name: str, counts: list[int]) -> str:
+    digits, noticed, made, caught = counts
+    return f"| {name} | {digits:,} | {noticed / digits:.2%} | {made:,} | {caught / max(made, 1):.1%} |"
