@@ -73,7 +73,7 @@ def on_files(files, config):
     for module in claims.questions(root):
         add("build", notebooks.path(root, module))
         add(".", root / f"snippets/{module}.py")
-        for figure in sorted((root / notebooks.FIGURES / module).glob("*.svg")):
+        for figure in sorted((root / notebooks.FIGURES / module).iterdir()):
             add("build", figure)
         content = proofs.test_listing(root, module)
         files.append(File.generated(config, f"tests/test_{module}.md", content=content))

@@ -4,6 +4,7 @@ From one execution come the notebook page, the output printed under each listing
 """
 
 import ast
+import csv
 import re
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from claims import fingerprint
 FOLDER = Path("build/notebooks")
 FIGURES = Path("build/figures")
 START = re.compile(r"--8<-- \[start:(\w+)\]")
+FIGURE = re.compile(r"^!\[[^\]]*\]\(\.\./figures/(\w+/\w+)\.svg\)$", re.MULTILINE)
+ROWS = 60  # of the table of a plot
 LIMIT = 60  # seconds for one cell
 
 
@@ -28,7 +31,7 @@ SETUP = """
 import os, sys
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in tests/conftest.py: the same sums everywhere
 sys.path.append("../site_tools")
-import contained
+import contained, plots
 sys.path.remove("../site_tools")
 contained.holding = True
 %matplotlib inline
@@ -41,6 +44,9 @@ matplotlib.rcParams.update({
     "axes.spines.top": False, "axes.spines.right": False, "figure.figsize": (6.4, 3.6),
     "figure.constrained_layout.use": True,
 })
+get_ipython().display_formatter.formatters["text/plain"].for_type(
+    plots.Figure, lambda figure, printer, cycle: printer.text(plots.as_csv(figure))
+)
 """
 
 DOWNLOADS = """
@@ -99,10 +105,11 @@ def execute(root: Path, module: str) -> None:
     notebook.metadata.fingerprint = fingerprint(root, module)
     figures = root / FIGURES / module
     figures.mkdir(parents=True, exist_ok=True)
-    for old in figures.glob("*.svg"):
+    for old in figures.iterdir():
         old.unlink()
-    for section, picture in pictures(notebook).items():
-        (figures / f"{section}.svg").write_text(picture, encoding="utf-8")
+    for section, forms in pictures(notebook).items():
+        (figures / f"{section}.svg").write_text(forms["image/svg+xml"], encoding="utf-8")
+        (figures / f"{section}.csv").write_text(forms["text/plain"], encoding="utf-8")
     target = path(root, module)
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, target)
@@ -146,10 +153,10 @@ def read(root: Path, module: str) -> nbformat.NotebookNode | None:
     return notebook if notebook.metadata.get("fingerprint") == fingerprint(root, module) else None
 
 
-def pictures(notebook: nbformat.NotebookNode) -> dict[str, str]:
-    """The SVG figure of each section that draws one."""
+def pictures(notebook: nbformat.NotebookNode) -> dict[str, dict]:
+    """The figure of each section that draws one, in all its forms."""
     return {
-        name: output.data["image/svg+xml"]
+        name: output.data
         for name, cell in sections(notebook).items()
         for output in cell.outputs
         if "image/svg+xml" in output.get("data", {})
@@ -176,7 +183,18 @@ def with_listings(markdown: str, root: Path) -> str:
         shown = f'\n\n```{{.text .output title="Output"}}\n{text}\n```' if text else ""
         return f"```{language}\n{cell.source}\n```{shown}"
 
-    return LISTING.sub(listing, markdown)
+    return FIGURE.sub(lambda found: found[0] + numbers_of(root, found[1]), LISTING.sub(listing, markdown))
+
+
+def numbers_of(root: Path, figure: str) -> str:
+    """What a figure shows, below it: as a table where that is short enough to read, always as a file."""
+    table = list(csv.reader((root / FIGURES / f"{figure}.csv").read_text(encoding="utf-8").splitlines()))
+    link = f"[{len(table) - 1:,} rows as CSV](../figures/{figure}.csv)"
+    lines = ["", "", '??? abstract "The numbers of this plot"', "", f"    {link}", ""]
+    if len(table) <= ROWS:
+        cells = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
+        lines += [f"    {line}" for line in [cells[0], "| --- " * len(table[0]) + "|", *cells[1:]]]
+    return "\n".join(lines)
 
 
 def lean(page: str) -> str:
