@@ -194,10 +194,12 @@ def sheep(*arm):
     return spread(exam(2, *arm, hidden=False)[0][which], PLURAL[which])
 
 
+SHOWN = {name: (name, 800) for name in [*ARMS][:2] + [*ARMS][4:]}
+SHOWN["untrained"] = "masked model", 0
+
 if __name__ == "__main__":
     print('the visible word "sheep"   differs by   explained by its number (4 seeds)')
-    arms = [*ARMS][:2] + [*ARMS][4:]
-    for name, *arm in [("untrained", "masked model", 0), *((a, a, 800) for a in arms)]:
+    for name, arm in SHOWN.items():
         size, share = np.transpose([sheep(*arm, seed) for seed in range(4)])
         print(f"{name:20}{size.mean():18.3f}{'':9}", end="")
         print(*(f"{x:6.2f}" for x in sorted(share)))
@@ -210,15 +212,19 @@ if __name__ == "__main__":
 if __name__ == "__main__":
     import matplotlib.pyplot as plt
 
-    steps, (_, axes) = (0, 50, 100, 200, 400, 800), plt.subplots(1, 2, figsize=(9, 3.6))
-    styles = zip([*ARMS], ("C0o-", "C3s--", "C2^:", "", "C1v-.", ""), strict=True)
-    for arm, style in ((arm, style) for arm, style in styles if style):
-        axes[0].plot(steps, [number_right(7, arm, n) for n in steps], style, label=arm)
-        axes[1].plot(steps, [sheep(arm, n)[0] for n in steps], style)
+    figure, axes = plt.subplots(2, 1, figsize=(6.4, 6.4))
+    steps, lines = (0, 50, 100, 200, 400, 800), ("C0o-", "C3s--", "C2^:", "C1v-.")
+    for arm, line in zip([*ARMS][:3] + [*ARMS][4:5], lines, strict=True):
+        right = [number_right(7, arm, n) for n in steps]
+        axes[0].plot(steps, right, line, label=arm)
+    dots = "C0o", "C3s", "C1v", "C4D", "C7P"
+    for (name, arm), dot in zip(SHOWN.items(), dots, strict=True):
+        points = np.transpose([sheep(*arm, seed) for seed in range(4)])
+        axes[1].plot(*points, dot, label=name)
     axes[0].set(xlabel="steps of training", ylabel="number of the hidden verb right")
-    axes[1].set(xlabel="steps of training", ylabel='how far "sheep" differs by context')
+    axes[1].set(xlabel='"sheep" differs by context', ylabel="explained by its number")
     axes[0].legend()
-    plt.tight_layout()
+    axes[1].legend(loc=(0.38, 0.05))
     plt.show()
 
 
