@@ -60,6 +60,7 @@ def fingerprint(root: Path, module: str) -> str:
     shared = [
         *root.glob("snippets/*.py"),
         root / "tests/conftest.py",
+        *(root / f"site_tools/{name}.py" for name in ("contained", "notebooks", "plots")),  # how they are run
         root / "requirements.txt",
         root / "constraints.txt",
     ]
