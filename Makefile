@@ -9,7 +9,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 
 SOURCES = $(shell find docs experiments includes overrides site_tools snippets tests -type f -not -path '*/__pycache__/*') mkdocs.yml
 
-.PHONY: help install serve site verify test lint new accept check audit mutants clean
+.PHONY: help install serve site verify test lint new accept check changed audit mutants clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -61,6 +61,10 @@ accept: build/verified.stamp ## accept the numbers of the pages as they stand, a
 
 check: .venv/installed ## all that is wrong with one question, at once: make check Q=scale-by-sqrt-d
 	@$(BIN)/python site_tools/check.py $(Q)
+
+changed: .venv/installed ## the same for every question that differs from a commit: make changed BASE=origin/main
+	@slugs=$$($(BIN)/python site_tools/changed.py "$(BASE)") || exit; \
+	for slug in $$slugs; do $(BIN)/python site_tools/check.py $$slug || failed=1; done; [ -z "$$failed" ]
 
 clean: ## delete what was built; the installed packages stay
 	rm -rf build site .cache

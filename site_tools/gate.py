@@ -1,11 +1,13 @@
 """What must hold before there is a site: of each page, of each claim, of what they refer to.
 
 `problems` returns one line per fault, `docs/page.md:12: what is wrong; how to mend it`; an empty list is a sound site.
+`python site_tools/gate.py` prints them, and runs nothing.
 """
 
 import ast
 import datetime
 import re
+import sys
 from collections.abc import Iterator
 from itertools import pairwise, zip_longest
 from pathlib import Path
@@ -282,3 +284,7 @@ def listing_problems(root: Path, where: str, text: str) -> Iterator[str]:
             yield f"{where}:{line}: snippets/{module}.py has not run as it stands; run `make verify`"
         elif section not in (known := notebooks.sections(notebook)):
             yield f"{where}:{line}: snippets/{module}.py has no section {section}; it has {', '.join(known)}"
+
+
+if __name__ == "__main__":
+    sys.exit("\n".join(problems(Path(__file__).parents[1])))
