@@ -1,7 +1,7 @@
 """A reader types what an interviewer said and finds the question: the built site's search in a real browser.
 
-`queries.tsv` was looked at while the ranking was tuned; `queries_held_out.tsv` was written before the pages were read
-and not looked at while tuning. Both tables: query, tab, the page it must find.
+Two tables: query, tab, the page it must find; `a|b` where either is right. `queries_held_out.tsv` was kept apart while the
+ranking was tuned.
 """
 
 from pathlib import Path
@@ -52,31 +52,25 @@ def search(browser, address):
     page.close()
 
 
-@pytest.mark.parametrize(
-    ("name", "first_share", "third_share"),
-    [
-        ("queries.tsv", 0.95, 0.98),
-        # The aim is 0.95 and 1 here too. Reached so far: 0.89 and 0.94; these bounds keep it from getting worse.
-        ("queries_held_out.tsv", 0.86, 0.92),
-    ],
-)
-def test_the_right_question_is_found(search, name, first_share, third_share):
+@pytest.mark.parametrize("name", ["queries.tsv", "queries_held_out.tsv"])
+def test_the_right_question_is_found(search, name):
     first, third, times, missed = 0, 0, [], []
     queries = table(name)
-    for query, slug in queries:
+    for query, slugs in queries:
         links, taken = search(query)
-        hits = [at for at, link in enumerate(links) if link.endswith(f"/questions/{slug}/")]
+        pages = [link.rstrip("/").rpartition("/")[2] for link in links]
+        hits = [at for at, page in enumerate(pages) if page in slugs.split("|")]
         first += hits[:1] == [0]
         third += bool(hits) and hits[0] < 3
         times.append(taken)
         if hits[:1] != [0]:
-            missed.append(f"{query!r} -> {slug}: {[link.rstrip('/').rpartition('/')[2] for link in links[:3]]}")
+            missed.append(f"{query!r} -> {slugs}: {pages[:3]}")
     times.sort()
     slow = times[int(0.95 * len(times))]
     report = f"{name}: {first} first, {third} among three, of {len(queries)}; 95 % within {slow:.0f} ms"
     print("\n".join([report, *missed]))
-    assert third >= third_share * len(queries), report + "\n" + "\n".join(missed)
-    assert first >= first_share * len(queries), report + "\n" + "\n".join(missed)
+    assert third == len(queries), report + "\n" + "\n".join(missed)
+    assert first >= 0.95 * len(queries), report + "\n" + "\n".join(missed)
     assert slow < 100
 
 

@@ -14,7 +14,7 @@ const SYMBOLS = [[/²/g, "^2"], [/³/g, "^3"], [/√\s*/g, " sqrt "], [/根号/g
 
 function stem(word) { // plural, -ing, -ed, -ation and the like; documents and queries pass through it alike
   if (word.length < 5 || /[^a-z]/.test(word)) return word;
-  const cut = word.replace(/(ations?|ating|ated|ates?)$/, "at").replace(/ies$/, "y").replace(/(ings?|ed|ly)$/, "")
+  const cut = word.replace(/(ations?|ating|ated|ates?)$/, "at").replace(/(ity|ities)$/, "").replace(/ies$/, "y").replace(/(ings?|ed|ly)$/, "")
     .replace(/([^s])s$/, "$1").replace(/e$/, "").replace(/([bdgmnprt])\1$/, "$1");
   return cut.length < 3 ? word : cut;
 }
@@ -38,40 +38,62 @@ function tokens(text) {
     const parts = word.split(/[_^./-]+/);
     if (/[0-9_^./]/.test(word) && parts.length > 1) found.push(parts.join(""));
     for (const part of parts) if (!STOP.has(part)) found.push(stem(part));
+    if (/^non-?[a-z]{5}/.test(word)) found.push(stem(word.replace(/^non-?/, ""))); // "nonlinear" is about linear
   }
   return found;
 }
 
-const WEIGHTS = { title: 6, asked: 4, short: 2.5, headings: 2, tags: 1, body: 1 };
-let pages, wordings, index, loading, newest = 0;
+const WEIGHTS = { title: 6, asked: 6, short: 4, headings: 2, tags: 1, body: 1 };
+let pages, wordings, rarity, index, loading, newest = 0;
+const vocabulary = new Set(), words = new Set(); // all terms of all pages, all words before they are stemmed
 
 async function load() {
   importScripts("minisearch.js");
   pages = await (await fetch("pages.json")).json();
+  const learned = text => {
+    for (const word of text.toLowerCase().match(/[a-z]{4,}/g) ?? []) words.add(word);
+    return tokens(text).map(term => { vocabulary.add(term); return term; });
+  };
   const text = value => Array.isArray(value) ? value.map(part => Array.isArray(part) ? part[1] : part).join("\n") : value;
   index = new MiniSearch({
-    fields: Object.keys(WEIGHTS), tokenize: tokens, processTerm: term => term,
+    fields: Object.keys(WEIGHTS), tokenize: learned, processTerm: term => term,
     extractField: (page, field) => field === "id" ? page.id : text(page[field]),
   });
   pages.forEach((page, id) => index.add(Object.assign(page, { id })));
   wordings = pages.map(page => [page.title, ...page.asked].map(wording => new Set(tokens(wording))));
+  const spread = new Map(); // term -> on how many pages it is part of a wording
+  for (const page of wordings) for (const term of new Set(page.flatMap(wording => [...wording]))) {
+    spread.set(term, (spread.get(term) ?? 0) + 1);
+  }
+  rarity = terms => [...terms].reduce((sum, term) => sum + Math.log(1 + pages.length / (spread.get(term) ?? 1)), 0);
+}
+
+/* Two letters in the wrong order are put right before the word is stemmed; MiniSearch would count them as two mistakes. */
+function untangled(query) {
+  return query.replace(/[a-z]{4,}/gi, word => {
+    if (words.has(word.toLowerCase())) return word;
+    const swaps = [...word.slice(1)].map((sign, at) => word.slice(0, at) + sign + word[at] + word.slice(at + 2));
+    return swaps.find(other => words.has(other.toLowerCase())) ?? word;
+  });
 }
 
 function ranked(query) {
-  const asked = [...new Set(tokens(query))];
+  const asked = [...new Set(tokens(untangled(query)))];
   if (!asked.length) return [];
-  const plain = term => /^[a-z]{4,}$/.test(term); // only words are completed and corrected, not formulas
+  // Only words are completed and corrected, not formulas: the last one, which is still being typed, and unknown ones.
+  const unknown = term => /^[a-z]{4,}$/.test(term) && !vocabulary.has(term);
   const found = index.search(asked.join(" "), {
     tokenize: () => asked, boost: WEIGHTS, weights: { fuzzy: .35, prefix: .5 }, maxFuzzy: 2,
-    prefix: term => /^[a-z]{3,}$/.test(term), fuzzy: term => plain(term) && (term.length > 7 ? 2 : 1),
+    prefix: (term, at) => /^[a-z]{3,}$/.test(term) && (at === asked.length - 1 || unknown(term)),
+    fuzzy: term => unknown(term) && (term.length > 5 ? 2 : 1),
   }).slice(0, 50);
   for (const result of found) { // reward what matches more of the query, and a whole wording of the question
     const covered = result.queryTerms.length / asked.length;
     const hits = new Set([...result.queryTerms, ...result.terms]);
     const closest = Math.max(...wordings[result.id].map(wording =>
-      2 * [...wording].filter(term => hits.has(term)).length / (wording.size + asked.length || 1)));
+      2 * rarity([...wording].filter(term => hits.has(term))) / (rarity(wording) + rarity(asked) || 1)));
     const question = pages[result.id].url.startsWith("questions/") ? 1 : .5; // other pages repeat what the answers say
-    result.score *= (.3 + covered ** 2) * (1 + 1.5 * closest ** 2) * question;
+    result.score *= (.3 + covered ** 2) * (1 + 4 * closest ** 2) * question;
   }
   return found.sort((a, b) => b.score - a.score).filter(result => result.score > .03 * found[0].score).slice(0, 20);
 }
