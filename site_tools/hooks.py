@@ -8,6 +8,7 @@ from posixpath import relpath
 import archive
 import cards
 import claims
+import colab
 import formulas
 import gate
 import notebooks
@@ -91,7 +92,9 @@ def on_page_markdown(markdown, page, config, files):
     page.meta.setdefault("search", {"exclude": True})  # from the theme's index, which is thrown away
     if is_answer(page):
         markdown = notebooks.with_listings(markdown, root)
-        markdown += notebooks.DOWNLOADS.format(slug=page.file.name, module=page.file.name.replace("-", "_"))
+        slug, online = page.file.name, colab.address(config.repo_url, page.file.name)
+        markdown += notebooks.DOWNLOADS.format(slug=slug, module=slug.replace("-", "_"))
+        markdown += f"[Open it in Colab]({online}).\n" if online else ""
     for marker, text in [
         (ALL_CLAIMS, lambda: proofs.all_claims(root, report, sources)),
         (ALL_QUESTIONS, lambda: proofs.all_questions(root, report, config.nav)),
@@ -157,3 +160,5 @@ def on_post_build(config):
     if not serving:
         policy.apply(site)
     archive.write(site)
+    if colab.address(config.repo_url, ""):
+        colab.write(root, config.repo_url)

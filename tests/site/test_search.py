@@ -1,7 +1,7 @@
 """A reader types what an interviewer said and finds the question: the built site's search in a real browser.
 
-Two tables: query, tab, the page it must find; `a|b` where either is right. `queries_held_out.tsv` was kept apart while the
-ranking was tuned.
+Two tables: query, tab, the page it must find; `a|b` where either is right. `queries_held_out.tsv` was kept apart while
+the ranking was tuned.
 """
 
 from pathlib import Path
