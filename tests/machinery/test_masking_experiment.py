@@ -119,6 +119,9 @@ def test_recorded_results_are_complete_and_belong_to_this_experiment(experiment)
     assert sorted(runs, key=lambda run: run[0]) == runs
     assert len(set(runs)) == len(runs)
     last = max(seed for seed, _ in runs)
+    complete = len(runs) // len(experiment.ARMS)
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert f"{complete * len(experiment.ARMS)} runs, seeds 0 to {complete - 1} of all arms" in readme
     assert {run for run in runs if run[0] < last} == {(seed, arm) for seed in range(last) for arm in experiment.ARMS}
 
 
