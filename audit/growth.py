@@ -57,7 +57,9 @@ def synthetic(number: int, rng: random.Random, words: list[str], signs: list[str
     paragraph = "{} $\\sqrt{{d_k}}$ {}.[^variance_of_dot_product_is_d_k]\n\n"
     depth = "".join(f"### {some(4)}\n\n" + 4 * paragraph.format(some(30), some(30)) for _ in range(4))
     follow_ups = "".join(f'??? question "{some(8)}?"\n    {some(25)}.\n\n' for _ in range(6))
-    front = f"title: Synthetic {number} {some(5)}?\ndescription: {some(12)}.\ndate: 2026-11-21\ntags: [core, t{number % 12}]"
+    front = (
+        f"title: Synthetic {number} {some(5)}?\ndescription: {some(9)}\ndate: 2026-11-21\ntags: [core, {number % 12}]"
+    )
     source = "[Vaswani et al. 2017](../bibliography.md#vaswani-2017)"
     return (
         f"---\n{front}\nasked_as:\n{listed}\nsources: [vaswani-2017]\n---\n\n"

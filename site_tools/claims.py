@@ -5,6 +5,7 @@ fingerprint of the files that it depends on into the report; everything else her
 """
 
 import ast
+import functools
 import hashlib
 import re
 import xml.etree.ElementTree as ET
@@ -74,7 +75,12 @@ def fingerprint(root: Path, module: str) -> str:
 def written(root: Path, module: str) -> dict[str, ast.FunctionDef]:
     """The tests as they stand in the source of tests/test_MODULE.py, by claim name, run or not."""
     path = root / f"tests/test_{module}.py"
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path)) if path.exists() else ast.Module([], [])
+    return tests_of(path, path.stat().st_mtime_ns) if path.exists() else {}
+
+
+@functools.lru_cache(maxsize=1000)
+def tests_of(path: Path, changed: int) -> dict[str, ast.FunctionDef]:
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
     return {node.name.removeprefix("test_"): node for node in found}
 
@@ -86,8 +92,13 @@ def outcome(case: ET.Element) -> str:
 
 def read_report(path: Path) -> dict[str, Claim]:
     """All claims of a JUnit report by name; no report, no claims."""
+    return dict(read_once(path, path.stat().st_mtime_ns)) if path.exists() else {}
+
+
+@functools.lru_cache(maxsize=4)
+def read_once(path: Path, changed: int) -> dict[str, Claim]:
     claims = {}
-    for case in ET.parse(path).iter("testcase") if path.exists() else []:
+    for case in ET.parse(path).iter("testcase"):
         facts = {prop.get("name"): prop.get("value") for prop in case.iter("property")}
         if "claim" in facts:
             name = case.get("name").removeprefix("test_")

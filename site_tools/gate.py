@@ -16,7 +16,7 @@ import claims
 import notebooks
 import yaml
 from claims import Claim
-from pages import MARKDOWN, REFERENCE, agrees, blocks, signed
+from pages import REFERENCE, agrees, blocks, front_matter_of, signed, tokens
 
 KEYS = {"title": str, "description": str, "date": datetime.date, "tags": list, "asked_as": list, "sources": list}
 LEVELS = ("core", "intermediate", "advanced")
@@ -36,13 +36,15 @@ def problems(root: Path) -> list[str]:
     report = claims.read_report(root / claims.REPORT)
     pages = {page: page.read_text(encoding="utf-8") for page in sorted(root.glob("docs/**/*.md"))}
     referenced = {name for text in pages.values() for name in REFERENCE.findall(text)}
+    tests = {name: module for module in claims.questions(root) for name in claims.written(root, module)}
+    now = {module: claims.fingerprint(root, module) for module in claims.questions(root)}
     for page, text in pages.items():
         where = page.relative_to(root).as_posix()
         found += link_problems(root, where, text)
         if where == BIBLIOGRAPHY:
             found += bibliography_problems(where, text)
             continue
-        found += reference_problems(root, where, text, report)
+        found += reference_problems(where, text, report, tests, now)
         found += number_problems(where, text, report)
         found += listing_problems(root, where, text)
         if page.parent.name == "questions":
@@ -87,21 +89,14 @@ def unreadable(root: Path) -> Iterator[str]:
                 yield f"{name}:1: this file is missing; every question has a snippet and its claims"
 
 
-def front_matter_of(text: str) -> str:
-    """The YAML between the first two lines ---, or nothing."""
-    found = re.match(r"---\n(.*?\n)---\n", text.replace("\r\n", "\n"), re.DOTALL)
-    return found[1] if found else ""
-
-
 def numbers(text: str, report: dict[str, Claim]) -> Iterator[tuple[int, re.Match, list[tuple[str, float]]]]:
     """Each number that needs somebody who measured it: its line, and what its ticks recorded, as claim.name and value.
 
     A tick must have recorded it, correctly rounded; in a block without a tick a citation will do. A heading carries no
     tick of its own: it leans on all claims of its page.
     """
-    everything = list(blocks(text))
-    of_page = [name for block in everything for name in block.references]
-    for block in everything:
+    of_page = [name for block in blocks(text) for name in block.references]
+    for block in blocks(text):
         for statement in block.statements if block.references or not block.citations else []:
             names = of_page if block.heading else statement.references
             if any(name not in report for name in names):
@@ -150,15 +145,16 @@ def accepted_numbers(root: Path) -> dict[str, list[str]]:
     return found
 
 
-def reference_problems(root: Path, where: str, text: str, report: dict[str, Claim]) -> Iterator[str]:
-    """Each tick stands on a claim that passed on the files as they are now."""
-    tests = {name for module in claims.questions(root) for name in claims.written(root, module)}
+def reference_problems(
+    where: str, text: str, report: dict[str, Claim], tests: dict[str, str], now: dict[str, str]
+) -> Iterator[str]:
+    """Each tick stands on a claim that passed on the files as they are now. `tests`: claim -> module, in the source."""
     for block in blocks(text):
         for name in block.references:
             claim = report.get(name)
             if name not in tests:
                 yield f"{where}:{block.line}: no test for [^{name}]; write test_{name} or mend the name"
-            elif not claim or claim.fingerprint != claims.fingerprint(root, claim.module):
+            elif not claim or claim.fingerprint != now[tests[name]]:
                 yield f"{where}:{block.line}: [^{name}] has no result for the files as they stand; run `make verify`"
             elif claim.outcome != "passed":
                 yield f"{where}:{block.line}: [^{name}] {claim.outcome}; see {claim.file}:{claim.line}"
@@ -196,10 +192,10 @@ def structure_problems(root: Path, where: str, text: str) -> Iterator[str]:
             yield f"{where}:1: an entry of `{key}` in the front matter is not text; put it in quotes"
     if sum(level in (front.get("tags") or []) for level in LEVELS) != 1:
         yield f"{where}:1: `tags` must name one level: {', '.join(LEVELS)}"
-    tokens = MARKDOWN.parse(text)
+    stream = tokens(text)
     headings = [
-        (token.map[0] + 1, tokens[at + 1].content)
-        for at, token in enumerate(tokens)
+        (token.map[0] + 1, stream[at + 1].content)
+        for at, token in enumerate(stream)
         if token.tag == "h2" and token.nesting == 1
     ]
     if [title for _, title in headings] != SECTIONS:
@@ -218,7 +214,7 @@ def structure_problems(root: Path, where: str, text: str) -> Iterator[str]:
 def link_problems(root: Path, where: str, text: str) -> Iterator[str]:
     """Pages, citations and figures that are referred to exist; anchors within pages are left to MkDocs."""
     keys = {entry["key"] for entry in ENTRY.finditer((root / BIBLIOGRAPHY).read_text(encoding="utf-8"))}
-    for token in MARKDOWN.parse(text):
+    for token in tokens(text):
         for child in token.children or []:
             address = str(child.attrGet("href") or child.attrGet("src") or "")
             path, _, anchor = address.partition("#")
@@ -276,10 +272,11 @@ def lines_of_code(source: str) -> int:
 
 def listing_problems(root: Path, where: str, text: str) -> Iterator[str]:
     """Each embedded section exists and has run as it stands."""
+    executed = {found["module"]: notebooks.read(root, found["module"]) for found in notebooks.LISTING.finditer(text)}
     for listing in notebooks.LISTING.finditer(text):
         module, section = listing["module"], listing["section"]
         line = text.count("\n", 0, listing.start()) + 2
-        notebook = notebooks.read(root, module)
+        notebook = executed[module]
         if not notebook:
             yield f"{where}:{line}: snippets/{module}.py has not run as it stands; run `make verify`"
         elif section not in (known := notebooks.sections(notebook)):

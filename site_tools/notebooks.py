@@ -173,9 +173,10 @@ def sections(notebook: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNode
 
 def with_listings(markdown: str, root: Path) -> str:
     """The page with each embedded section as it ran: its code, and below it what it printed."""
+    known = {found["module"]: read(root, found["module"]) for found in LISTING.finditer(markdown)}
 
     def listing(found: re.Match) -> str:
-        notebook = read(root, found["module"])
+        notebook = known[found["module"]]
         cell = sections(notebook)[found["section"]]
         runs = found["section"] in [part["section"] for part in runtime.program(notebook)]
         language = f"{{.python .runnable #listing-{found['section']}}}" if runs else "python"

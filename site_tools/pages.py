@@ -1,5 +1,6 @@
 """How a page is read: its statements, their numbers, their ticks."""
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -103,9 +104,20 @@ class Block:
 MARKDOWN = MarkdownIt().enable("table").use(front_matter_plugin).use(dollarmath_plugin).use(admon_plugin)
 
 
-def blocks(text: str) -> Iterator[Block]:
+@functools.cache
+def tokens(text: str) -> list[Token]:
+    """The page as Markdown sees it; parsed once, however many checks there are."""
+    return MARKDOWN.parse(text)
+
+
+@functools.cache
+def blocks(text: str) -> list[Block]:
+    return list(read_blocks(tokens(text)))
+
+
+def read_blocks(stream: list[Token]) -> Iterator[Block]:
     row, heading = None, False
-    for token in MARKDOWN.parse(text):
+    for token in stream:
         if token.type == "tr_open":
             row = Block(token.map[0] + 1)
         elif token.type == "tr_close":
@@ -139,5 +151,10 @@ def signed(number: re.Match) -> float:
 
 
 def front_matter(page: Path) -> dict:
-    tokens = MARKDOWN.parse(page.read_text(encoding="utf-8"))
-    return next((yaml.safe_load(token.content) for token in tokens if token.type == "front_matter"), None) or {}
+    return yaml.safe_load(front_matter_of(page.read_text(encoding="utf-8"))) or {}
+
+
+def front_matter_of(text: str) -> str:
+    """The YAML between the first two lines ---, or nothing."""
+    found = re.match(r"---\n(.*?\n)---\n", text.replace("\r\n", "\n"), re.DOTALL)
+    return found[1] if found else ""

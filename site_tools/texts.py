@@ -31,7 +31,7 @@ def record(url: str, front: dict, markdown: str, headings: list[tuple[str, str]]
     words of the rest, once each, so that a passing mention weighs no more because it is repeated.
     """
     section, texts = "", {}
-    tokens = pages.MARKDOWN.parse(markdown)
+    tokens = pages.tokens(markdown)
     for at, token in enumerate(tokens):
         if token.type == "heading_open" and token.tag == "h2":
             section = tokens[at + 1].content
