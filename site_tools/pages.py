@@ -15,9 +15,11 @@ from mdit_py_plugins.front_matter import front_matter_plugin
 
 REFERENCE = re.compile(r"\[\^(\w+)\](?!:)")
 QUOTATION = re.compile(r"“[^”]*”|\"[^\"]*\"")
+# Section 3.2 and table 4 need nobody who measured them; "tables 50 times" and "the table 0.1" do.
 LOCATOR = re.compile(
-    r"\b(?:sections?|tables?|figures?|footnotes?|equations?|appendix|appendices|chapters?|pages?|lines?|definitions?)"
-    r"\s+[A-Z]?\d[\w.]*(?:(?:, | and |–)[A-Z]?\d[\w.]*)*",
+    r"\b(?:(?:sections?|appendix|appendices|chapters?)\s+[A-Z]?\d[\w.]*(?:(?:, | and |–)[A-Z]?\d[\w.]*)*"
+    r"|(?:table|figure|footnote|equation|page|line|definition)\s+[A-Z]?\d+[a-z]?\b(?!\.\d|\s*%)"
+    r"|(?:tables|figures|footnotes|equations|pages|lines|definitions)\s+[A-Z]?\d+(?:(?:, | and |–)[A-Z]?\d+)+)",
     re.IGNORECASE,
 )
 # Not part of a name (float64, GPT-2, L6), a version or a date; with sign, thousands, exponent and percent sign.

@@ -101,7 +101,7 @@ def mutants(root: Path) -> str:
     return "\n".join(
         [
             f"Recorded on {result['date']} with {versions}.\n",
-            "| question | changed digits | noticed | changes of code | noticed |\n| --- | --: | --: | --: | --: |",
+            "| question | changed digits | noticed | changes of code | noticed |\n| --- | --- | --- | --- | --- |",
             *rows,
             row("**all**", [total[at] for at in range(4)]),
             "\n## What nothing noticed\n",

@@ -60,6 +60,8 @@ def test_sound_project_has_no_problem(project):
         ),
         ("0.17.[^", "a sixth.[^", r"\d+: 3.5 .* stands where 0.17 .* was accepted"),
         ("Two and twelve.\n", "Two of 11.\n", "LINE: nobody measured 11; tick it"),
+        ("Two and twelve.\n", "See table 4, and table 0.5 of it.\n", "LINE: nobody measured 0.5; tick it"),
+        ("Two and twelve.\n", "See tables 4 and 5, tables 50 times.\n", "LINE: nobody measured 50; tick it"),
         ("## Follow-ups", "## Questions", r"\d+: the sections are .*; write exactly .*Follow-ups"),
         ("## Follow-ups", "### Follow-ups", r"\d+: the sections are .*corrected, Sources; write exactly"),
         ("description: Seven, and", "about: Seven, and", "1: the front matter has no `description`"),
