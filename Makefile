@@ -69,8 +69,10 @@ changed: .venv/installed ## the same for every question that differs from a comm
 clean: ## delete what was built; the installed packages stay
 	rm -rf build site .cache
 
-audit: build/verified.stamp audit/node_modules ## what takes minutes: Lighthouse
+audit: build/verified.stamp audit/node_modules ## what takes minutes: Lighthouse, how fast Run is, how the site grows
 	$(BIN)/python audit/lighthouse.py
+	$(BIN)/python audit/run.py
+	$(BIN)/python audit/growth.py
 
 audit/node_modules: audit/package-lock.json
 	$(BIN)/npm ci --silent --prefix audit

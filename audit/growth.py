@@ -2,7 +2,8 @@
 
 Per size: seconds of the build, of MkDocs without our hook, their ratio; peak memory; the index; in a real browser the
 seconds from focus to the first results and the 95th percentile of a key to its results. Exits with 1 where search
-is too slow, or where a page costs our hook more than twice what it costs at the smallest size.
+is too slow (in CI, on a machine shared with others, that is only said), or where a page costs our hook more than twice
+what it costs at the smallest size.
 """
 
 import gzip
@@ -141,7 +142,8 @@ def main(numbers: list[int]) -> int:
             index = (site / "assets/search/pages.json").read_bytes()
             first, key = search_times(address)
         costs.append((ours - alone) / (size + 16))
-        failed |= first > FIRST_RESULTS or key > KEY or costs[-1] > 2 * costs[0]
+        failed |= costs[-1] > 2 * costs[0]
+        failed |= (first > FIRST_RESULTS or key > KEY) and not os.environ.get("CI")
         built = f"{ours:.1f} s | {alone:.1f} s | {ours / alone:.2f} | {memory} MiB"
         sizes = f"{len(index) / 1e3:,.0f} kB | {len(gzip.compress(index, 6)) / 1e3:,.0f} kB"
         print(f"| {size:,} | {built} | {sizes} | {first:.2f} s | {key:.0f} ms |", flush=True)

@@ -1,5 +1,6 @@
 """Run, Edit and Reset in the reader's browser."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -38,6 +39,12 @@ def test_nothing_of_python_is_requested_before_the_first_run(page, address):
     page.goto(f"{address}questions/{SLUG}/", wait_until="networkidle")
     assert not [url for url in requests if "pyodide" in url or "programs" in url or "run/worker" in url]
     assert "9 MB" in page.locator(".run-status").first.inner_text()
+
+
+def test_run_costs_a_page_little_before_it_is_pressed(site):
+    script = (site / "assets/run/run.js").read_bytes()
+    styles = (site / "assets/site.css").read_bytes().partition(b"/* Listings that run in the page. */")[2]
+    assert 0 < len(gzip.compress(script)) + len(gzip.compress(styles)) < 5000
 
 
 def test_listing_prints_what_the_page_shows_and_runs_what_stands_above(answer):
