@@ -1,4 +1,4 @@
-"""Press Run: seconds from the first click to the output, then of a second run. In CI too slow is said, but no failure."""
+"""Press Run: seconds from the first click to the output, and of a second run. Too slow is a failure, but not in CI."""
 
 import os
 import shutil
