@@ -403,6 +403,7 @@ def test_rare_rows_learn_later(measured):
     runs = {"zipf": (frequency / frequency.sum(), 100), "equal": (world()[2], 100), "long": (world(zipf=True)[2], 800)}
     for run, (drawn, steps) in runs.items():
         first, table, used = train((classes, follows, drawn), steps=steps)
+        assert used.sum() == 64 * steps  # every draw is counted
         for name, part in quarters.items():
             found[run, name] = likeness(table[part], classes[part])[0]
             measured(**{f"{run}_{name}": found[run, name], f"{run}_{name}_used": used[part].mean()})

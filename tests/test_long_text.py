@@ -207,6 +207,7 @@ def test_attention_merge_runs_from_mean_to_maximum(measured):
     assert values[0] == pytest.approx(low)
     assert values[-1] == pytest.approx(high, abs=1e-6)
     assert values[1] == pytest.approx(oracle)
+    assert values[3] == merge(scores, "attention")  # without a temperature: a plain softmax
 
 
 def test_softmax_per_passage_misranks_answers(measured):
@@ -255,6 +256,7 @@ def test_training_per_passage_leaves_offsets_free(measured):
     assert gradients[True] == pytest.approx(probabilities(LOGITS, True)[0].sum(), rel=1e-9)
     assert gradients[True] > 0
     assert loss["plain", False] == pytest.approx(loss["shifted", False])
+    assert np.allclose(probabilities(LOGITS + np.array([[1000.0], [0]]), False), probabilities(LOGITS, False))
     assert loss["shifted", True] - loss["plain", True] > 2
 
 

@@ -27,6 +27,7 @@ from mlm_contextual import (
     no_attention,
     number_right,
     perfect_losses,
+    sentences,
     sheep,
     spread,
     start,
@@ -55,6 +56,9 @@ def test_loss_pays_for_what_the_context_tells(measured):
     measured(verb_place=known["n"][7], verb_all=known["a"][7], verb_bag=known["b"][7], verb_information=information)
     measured(determiner_left=known["l"][0], determiner_all=known["a"][0], adjective=known["a"][1], words=8)
     measured(adjective_place=known["n"][1], control_place=control[0], control_all=control[1])
+    words = "this these old red wet dog dogs cat cats sheep near often never rarely sleeps runs eats sleep run eat"
+    assert [*sentences()] == TEXTS
+    assert {word for text in TEXTS for word in text} == set(words.split())
     assert known["n"][7] == pytest.approx(math.log(6))
     assert known["a"][7] == pytest.approx(math.log(3))
     assert known["n"][7] - known["a"][7] == pytest.approx(information, abs=1e-12)
@@ -87,6 +91,8 @@ def test_toy_gradients_equal_autograd(measured):
     measured(largest_error=max(errors), largest_entry=size)
     assert max(errors) < 1e-14
     assert size > 0.01  # control: they are not all zero
+    steep = {**p, "match": 1e5 * p["match"]}  # scores of one text dwarf those of another
+    assert np.isfinite(states(steep, ids, at)[0]).all()
 
 
 def test_masked_model_finds_the_distant_subject(measured):

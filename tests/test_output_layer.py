@@ -104,6 +104,8 @@ def test_exponentials_overflow_unless_the_maximum_is_subtracted(measured):
             too_large = np.array([limit * 1.01, 0, 0], dtype=kind)
             assert np.isinf(log_normaliser(too_large, shifted=False))  # control
         assert log_normaliser(too_large) == pytest.approx(float(too_large[0]), rel=1e-3)
+    two_states = np.array([[2000.0, 0.0], [0.0, 0.0]])  # the maximum of each, not of all: no logarithm of zero
+    assert np.allclose(log_normaliser(two_states)[:, 0], [2000, np.log(2)])
     scores = np.array([[200.0, 0.0]], dtype=np.float32)
     with np.errstate(divide="ignore"):
         late = float(np.log(softmax(scores))[0, 1])
@@ -461,6 +463,9 @@ def test_loss_in_blocks_needs_no_full_logits(measured):
         measured(**{f"block_{block}": block, f"loss_{block}": loss, f"largest_{block}": largest})
         assert loss == pytest.approx(oracle, rel=1e-13)
         assert largest == 32 * block
+    first = 512 * np.arange(len(states))  # the first token of each of 32 blocks
+    oracle = F.cross_entropy(torch.tensor(states @ table.T), torch.tensor(first)).item()
+    assert loss_in_blocks(states, table, first, 512)[0] == pytest.approx(oracle, rel=1e-13)
     within = answers % 30_000  # answers that the shortened table still has
     short, full = (loss_in_blocks(states, rows, within, 512)[0] for rows in (table[:30_000], table))
     measured(held=30_522 / 512, shortened=short, not_shortened=full)
