@@ -47,7 +47,7 @@ test: lint ## run everything: all claims, the machinery's tests, the strict site
 	$(BIN)/mkdocs build
 	@touch build/verified.stamp build/site.stamp
 	@echo "3/3 Testing the built site …"
-	$(BIN)/pytest -q -n 2 --dist loadfile tests/site
+	$(BIN)/pytest -q -n 2 tests/site
 
 lint: .venv/installed
 	$(BIN)/ruff check --quiet .

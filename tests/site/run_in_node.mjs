@@ -1,15 +1,15 @@
-// Runs programs in Pyodide under Node as the page's worker does. Reads [[cell, …], …] from standard input, writes what
-// each cell printed; `node run_in_node.mjs RUNTIME_FOLDER`.
+// Runs programs in Pyodide under Node as the page's worker does. Reads [[cell, …], …] from a file, writes what each cell
+// printed; `node run_in_node.mjs RUNTIME_FOLDER PROGRAMS.json`.
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
-const folder = process.argv[2];
+const [folder, programs] = process.argv.slice(2);
 const { loadPyodide } = await import(pathToFileURL(`${folder}/pyodide.mjs`));
 const python = await loadPyodide({ indexURL: `${folder}/` });
 await python.loadPackage("numpy", { messageCallback() {} });
 
 const results = [];
-for (const cells of JSON.parse(readFileSync(0, "utf8"))) {
+for (const cells of JSON.parse(readFileSync(programs, "utf8"))) {
   const printed = [];
   for (const at of cells.keys()) {
     const lines = [], globals = python.toPy({ __name__: "listing" });

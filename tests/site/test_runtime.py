@@ -24,8 +24,10 @@ def installed(tmp_path_factory):
 
 def in_node(folder: Path, programs: list[list[str]]) -> list[list[str]]:
     """What each cell of each program prints in Pyodide."""
-    command = [str(NODE), str(Path(__file__).with_name("run_in_node.mjs")), str(folder)]
-    result = subprocess.run(command, input=json.dumps(programs), text=True, capture_output=True, check=False)
+    path = folder / "programs.json"
+    path.write_text(json.dumps(programs), encoding="utf-8")
+    command = [str(NODE), str(Path(__file__).with_name("run_in_node.mjs")), str(folder), str(path)]
+    result = subprocess.run(command, text=True, capture_output=True, check=False)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
