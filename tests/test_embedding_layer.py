@@ -219,20 +219,26 @@ def test_table_and_one_hot_layer_train_alike(measured):
 
 def test_optimiser_decides_which_unused_rows_move(measured):
     """Proved, checked against `torch.optim`: SGD and SparseAdam move only the rows of the batch; momentum and Adam go
-    on moving rows that were used earlier; AdamW's weight decay, here 0.1 at a rate of 0.1, moves rows that were never
-    used."""
-    found = {}
+    on moving rows that were used earlier; weight decay, here 0.1 at a rate of 0.1, of AdamW and of SGD moves rows that
+    were never used."""
+    found, never = {}, {}
     measured(rate=0.1, decay=0.1)
-    for name in ("SGD", "momentum", "Adam", "AdamW", "SparseAdam"):
+    for name in ("SGD", "momentum", "Adam", "AdamW", "SparseAdam", "SGD_decay"):
         layer = nn.Embedding(3, 1, sparse=name == "SparseAdam", _weight=torch.ones(3, 1, dtype=torch.float64))
-        options = {"momentum": {"momentum": 0.9}, "AdamW": {"weight_decay": 0.1}}.get(name, {})
-        optimiser = getattr(torch.optim, {"momentum": "SGD"}.get(name, name))(layer.parameters(), lr=0.1, **options)
+        decay = {"weight_decay": 0.1}
+        options = {"momentum": {"momentum": 0.9}, "AdamW": decay, "SGD_decay": decay}.get(name, {})
+        optimiser = getattr(torch.optim, {"momentum": "SGD", "SGD_decay": "SGD"}.get(name, name))(
+            layer.parameters(), lr=0.1, **options
+        )
         for token in (1, 0):
             before = layer.weight.detach().clone()
             optimiser.zero_grad()
             layer(torch.tensor([token])).sum().backward()
             optimiser.step()
         moved = (before - layer.weight.detach())[:, 0].numpy()
+        never[name] = moved[2]
+        if name == "SGD_decay":
+            continue  # PyTorch alone
         found[name] = second_step(name)
         for row, far in zip(("now", "earlier", "never"), found[name], strict=True):
             measured(**{f"{name}_{row}": far})
@@ -241,6 +247,9 @@ def test_optimiser_decides_which_unused_rows_move(measured):
     assert unused["SGD"] == unused["SparseAdam"] == [False, False]
     assert unused["momentum"] == unused["Adam"] == [True, False]
     assert unused["AdamW"] == [True, True]
+    measured(SGD_decay_never=never["SGD_decay"])
+    assert never["SGD"] == 0
+    assert never["SGD_decay"] == pytest.approx(never["AdamW"])
     assert np.allclose(second_step("AdamW", decay=0), found["Adam"])  # control
 
 

@@ -97,16 +97,20 @@ def test_toy_gradients_equal_autograd(measured):
 
 def test_masked_model_finds_the_distant_subject(measured):
     """Measured on 486 texts that the toy model has not seen: with a noun of the other number between them, a hidden
-    verb gets the number of its subject seven places away in all texts, for each of four seeds; without attention,
-    without positions or after training with shuffled contexts in at most 0.52 of them."""
-    full = [number_right(7, "masked model", 800, seed) for seed in SEEDS]
+    verb gets the number of a subject that begins seven places away in all texts, for each of the first four seeds; not
+    for every seed: of 30, three stay below, the lowest at 0.84. Without attention, without positions or after training
+    with shuffled contexts it is at most 0.52 of the texts, seed 0."""
+    every = [number_right(7, "masked model", 800, seed) for seed in range(30)]
+    full = every[: len(SEEDS)]
     arms = {"blind": "no attention", "bag": "no positions", "shuffled": "shuffled contexts"}
     right = {name: number_right(7, arm) for name, arm in arms.items()}
     untrained = number_right(7, "masked model", 0)
     measured(distance=7, texts=len(EXAM), hard=HARD.sum(), lowest=min(full), untrained=untrained, **right)
+    measured(seeds=len(every), all_right=every.count(1), lowest_of_all=min(every), mean_of_all=np.mean(every))
     assert not {tuple(row) for row in EXAM.tolist()} & {tuple(row) for row in TRAIN.tolist()}
-    # Over 30 seeds the mean was 0.986, the lowest 0.840; these four give 1.
     assert min(full) == 1
+    assert len(every) > every.count(1) > 20  # 27 of 30; the others 0.840, 0.856 and 0.885
+    assert min(every) > max(right.values()) + 0.2
     # Over 30 seeds: no attention 0.481 to 0.519, no positions 0.428 to 0.481, shuffled 0.481 to 0.519.
     assert max(right.values()) < 0.55
 
