@@ -59,7 +59,7 @@ def synthetic(number: int, rng: random.Random, words: list[str], signs: list[str
     depth = "".join(f"### {some(4)}\n\n" + 4 * paragraph.format(some(30), some(30)) for _ in range(4))
     follow_ups = "".join(f'??? question "{some(8)}?"\n    {some(25)}.\n\n' for _ in range(6))
     front = (
-        f"title: Synthetic {number} {some(5)}?\ndescription: {some(9)}\ndate: 2026-11-21\ntags: [core, {number % 12}]"
+        f"title: Synthetic {number} {some(5)}?\ndescription: {some(9)}\ndate: 2026-11-21\ntags: [core, t{number % 12}]"
     )
     source = "[Vaswani et al. 2017](../bibliography.md#vaswani-2017)"
     return (
