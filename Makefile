@@ -7,6 +7,10 @@ export NO_MKDOCS_2_WARNING := 1 # the theme prints a banner about another progra
 # Pages name the time of the commit, not of the build: the same commit gives the same site.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
+# Three workers for two cores: notebooks and browsers spend a third of their time waiting.
+PYTEST = $(BIN)/pytest -q -n 3 --dist worksteal
+SNIPPETS = tests/machinery/test_snippets.py
+
 SOURCES = $(shell find docs experiments includes overrides site_tools snippets tests -type f -not -path '*/__pycache__/*') mkdocs.yml
 
 .PHONY: help install serve site verify test lint new accept check changed audit mutants clean
@@ -40,14 +44,14 @@ build/verified.stamp: .venv/installed $(SOURCES)
 	$(BIN)/python site_tools/verify.py -n 2
 	@mkdir -p build && touch $@
 
-test: lint ## run everything: all claims, the machinery's tests, the strict site build, the site's tests
-	@echo "1/3 Running all claims, all snippets and the tests of the machinery …"
-	$(BIN)/pytest -q -n 2 --ignore tests/site
+test: lint ## run everything: all claims, the strict site build, the tests of the machinery and of the site
+	@echo "1/3 Running all claims and all snippets …"
+	$(PYTEST) tests/test_*.py $(SNIPPETS)
 	@echo "2/3 Building the site …"
-	$(BIN)/mkdocs build
-	@touch build/verified.stamp build/site.stamp
-	@echo "3/3 Testing the built site …"
-	$(BIN)/pytest -q -n 2 tests/site
+	SITE_URL=http://site.localhost/repo/ $(BIN)/mkdocs build --quiet --site-dir build/site
+	@touch build/verified.stamp
+	@echo "3/3 Testing the machinery and the built site …"
+	BUILT_SITE=build/site $(PYTEST) --ignore $(SNIPPETS) tests/machinery tests/site
 
 lint: .venv/installed
 	$(BIN)/ruff check --quiet .

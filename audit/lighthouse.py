@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = ("", "questions/scale-by-sqrt-d/", "notebooks/scale-by-sqrt-d/")
 TARGETS = {"performance": 95, "accessibility": 100, "best-practices": 100, "seo": 100}
 RUNS = 5
+TRIES = 3  # a browser that does not start in time is no result
 FLAGS = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-background-networking"
 
 
@@ -26,8 +27,14 @@ def scores(url: str, report: Path) -> tuple[dict[str, float], list[str]]:
     command = [str(ROOT / ".venv/bin/node"), str(ROOT / "audit/node_modules/lighthouse/cli/index.js"), url, "--quiet"]
     command += ["--output=json", f"--output-path={report}", f"--chrome-flags={FLAGS}"]
     environment = {**os.environ, "CHROME_PATH": shutil.which("chromium") or "chromium"}
-    subprocess.run(command, check=True, env=environment, capture_output=True)
-    result = json.loads(report.read_text(encoding="utf-8"))
+    for _ in range(TRIES):
+        report.unlink(missing_ok=True)
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        result = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+        if run.returncode == 0 and "runtimeError" not in result:
+            break
+    else:
+        sys.exit(f"Lighthouse failed {TRIES} times: {result.get('runtimeError', run.stderr[-2000:])}")
     lost = [
         reference["id"]
         for name, category in result["categories"].items()

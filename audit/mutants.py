@@ -3,7 +3,7 @@
 Digits: every digit of every measured number becomes each of the nine others. Code: mutmut changes constants, operators,
 arguments and lines of the functions of a snippet, one at a time, and runs the claims that reach it; of the thousands of
 changes a fixed random sample is made, the same number for each question. The result goes to audit/mutants.json, which
-the page on sabotage shows; reasons given there for survivors are kept.
+the verification page shows; reasons given there for survivors are kept.
 """
 
 import datetime

@@ -1,7 +1,7 @@
 """MkDocs hook, the only file here that knows MkDocs: gate, then files, then pages, then the site as a whole."""
 
 import json
-import shutil
+import re
 from pathlib import Path
 from posixpath import relpath
 
@@ -24,6 +24,7 @@ ALL_CLAIMS = "<!-- all claims -->"
 ALL_QUESTIONS = "<!-- all questions -->"
 ALL_TERMS = "<!-- all terms -->"
 MUTANTS = "<!-- mutants -->"
+UNCOLOURED = re.compile(r'<span class="[nw]">([^<]*)</span>')  # names and blanks of listings: a third of their elements
 # The theme downloads its own index on every page view; ours is loaded by the worker when the search box gets focus.
 EMPTY_INDEX = {"config": {"lang": ["en"], "separator": r"[\s\-]+", "pipeline": []}, "docs": []}
 
@@ -119,6 +120,7 @@ def test_address(claim, page, config) -> str:
 def on_page_content(html, page, config, files):
     if page.file.src_uri.endswith(".ipynb"):
         html = notebooks.LINKS.format(slug=page.file.name) + notebooks.lean(html)
+    html = UNCOLOURED.sub(r"\1", html)
     try:
         formulas.in_titles(page.toc)
         html = formulas.with_mathml(html)
@@ -133,12 +135,8 @@ def on_page_content(html, page, config, files):
 def on_post_build(config):
     root, site = root_of(config), Path(config.site_dir)
     report = claims.read_report(root / claims.REPORT)
-    search = site / "assets/search"
-    shutil.copy(root / "node_modules/minisearch/dist/umd/index.js", search / "minisearch.js")
     (site / "search").mkdir(exist_ok=True)
     (site / "search/search_index.json").write_text(json.dumps(EMPTY_INDEX), encoding="utf-8")
-    index = json.dumps(records, ensure_ascii=False, separators=(",", ":"))
-    (search / "pages.json").write_text(index, encoding="utf-8")
     cards.draw(config.site_name, f"{len(report)} claims, each proved by code", "", site / "assets/cards/site.png")
     entries = []
     for slug, (page, markdown) in answers.items():
@@ -150,6 +148,7 @@ def on_post_build(config):
     llms = texts.llms_txt(config.site_name, config.site_description, entries)
     (site / "llms.txt").write_text(llms, encoding="utf-8")
     try:
+        texts.write_index(root, site / "assets/search", records)
         runtime.install(root, site / "assets/pyodide")
     except ValueError as error:
         raise PluginError(str(error)) from None

@@ -97,14 +97,14 @@ def mutants(root: Path) -> str:
             total.update(dict(enumerate(counts)))
             rows.append(row(f"[{front_matter(page)['title']}](questions/{page.name})", counts))
             changes = [f"{reason}\n\n```diff\n{change}\n```\n" for change, reason in found["survivors"].items()]
-            survivors += [f"### {front_matter(page)['title']}\n", *changes] if changes else []
+            survivors += [f"#### {front_matter(page)['title']}\n", *changes] if changes else []
     return "\n".join(
         [
             f"Recorded on {result['date']} with {versions}.\n",
             "| question | changed digits | noticed | changes of code | noticed |\n| --- | --- | --- | --- | --- |",
             *rows,
             row("**all**", [total[at] for at in range(4)]),
-            "\n## What nothing noticed\n",
+            "\n### What nothing noticed\n",
             *survivors,
         ]
     )

@@ -1,6 +1,11 @@
 """The site's texts without the site: records for search, plain Markdown for language models."""
 
+import json
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import formulas
 import gate
@@ -25,7 +30,7 @@ def plain(inline: Token) -> str:
 
 
 def record(url: str, front: dict, markdown: str, headings: list[tuple[str, str]]) -> dict:
-    """What search knows of a page, under short keys: the index is downloaded.
+    """What search knows of a page.
 
     url, title, asked (other wordings), short (the 30-second answer), tags, headings as [anchor, text], body: the
     words of the rest, once each, so that a passing mention weighs no more because it is repeated.
@@ -50,6 +55,23 @@ def record(url: str, front: dict, markdown: str, headings: list[tuple[str, str]]
         "headings": [[anchor, text] for anchor, text in headings if text not in COMMON],
         "body": " ".join(dict.fromkeys(words)),
     }
+
+
+def write_index(root: Path, folder: Path, records: list[dict]) -> None:
+    """Next to the search worker: the library, and the index, built here so that a reader's browser only loads it.
+
+    Raises ValueError when the installed packages are incomplete.
+    """
+    builder = Path(__file__).with_name("search_index.cjs")
+    command = [str(Path(sys.executable).with_name("node")), str(builder), str(folder)]
+    try:
+        shutil.copy(root / "node_modules/minisearch/dist/umd/index.js", folder / "minisearch.js")
+        subprocess.run(command, input=json.dumps(records), text=True, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", None) or error
+        raise ValueError(
+            f"the search index cannot be built; are all packages installed (make install)? {reason}"
+        ) from None
 
 
 def llms_txt(name: str, description: str, entries: list[tuple[str, str, str]]) -> str:

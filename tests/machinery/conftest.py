@@ -60,8 +60,7 @@ def verified(tmp_path_factory) -> Path:
     (root / "mkdocs.yml").write_text(MKDOCS, encoding="utf-8")
     (root / "includes").mkdir()
     (root / "includes/glossary.md").write_text("*[die]: a cube with numbers\n", encoding="utf-8")
-    (root / "docs/assets/search").mkdir(parents=True)
-    (root / "docs/assets/search/worker.js").touch()
+    shutil.copytree(ROOT / "docs/assets/search", root / "docs/assets/search")
     for name in ("node_modules", "vendor"):
         (root / name).symlink_to(ROOT / name)
     for name in ("requirements.txt", "constraints.txt"):

@@ -180,37 +180,45 @@ PRINT = 'print("mean"'
             f"__import__('socket').getaddrinfo('x.org', 80)\n    {PRINT}",
             f"{SNIPPET}:LINE: .*run offline",
         ),
-        (
-            TEST,
-            "assert sums",
-            'open("dice.txt", "w"); assert sums',
-            r"dice.txt is outside a temporary folder: write under",
-        ),
-        (TEST, "assert sums", "import os; os.mkdir('dice'); assert sums", r"dice is outside a temporary folder: write"),
-        (TEST, "assert sums", "import socket; socket.getaddrinfo('x.org', 80); assert sums", "claims .* run offline"),
-        (
-            TEST,
-            "    assert sums",
-            "    while True:\n        pass\n    assert sums",
-            r"Timeout \(>8.0s\) from pytest-timeout",
-        ),
-        (
-            TEST,
-            "mean=throws(1).mean()",
-            "mean=float('nan')",
-            r"measured\(mean=nan\) is not a finite number: record what",
-        ),
-        (TEST, "mean=throws(1).mean()", "mean='3.5'", r"measured\(mean='3.5'\) is not a finite number: record what"),
-        (TEST, "mean=throws(1).mean()", "claim=throws(1).mean()", "was recorded before, or is a reserved name: choose"),
-        (TEST, "measured(mean=throws(1).mean())", "pass", rf"{TEST}:\d+: {ONE_DIE} recorded no number; call"),
     ],
 )
-def test_fault_that_shows_when_run(project, name, old, new, message):
+def test_fault_of_a_snippet_that_shows_when_run(project, name, old, new, message):
     edit(project, "site_tools/notebooks.py", "LIMIT = 60", "LIMIT = 3")
-    edit(project, "pyproject.toml", "timeout = 120", "timeout = 8")
     line = edit(project, name, old, new)
     assert re.search(message.replace("LINE", str(line)), checked(project))
     assert not (project / "dice.txt").exists()
+
+
+# The body of a claim, and what is said of it.
+FAULTY_CLAIMS = {
+    "writes_a_file": ('open("dice.txt", "w")', "dice.txt is outside a temporary folder: write under"),
+    "makes_a_folder": ("import os; os.mkdir('dice')", "dice is outside a temporary folder: write under"),
+    "asks_the_network": ("import socket; socket.getaddrinfo('x.org', 80)", "network access .* claims .* run offline"),
+    "never_ends": ("while True: pass", r"Timeout \(>4.0s\) from pytest-timeout"),
+    "records_nan": ("measured(mean=float('nan'))", r"measured\(mean=nan\) is not a finite number: record what"),
+    "records_text": ("measured(mean='3.5')", r"measured\(mean='3.5'\) is not a finite number: record what"),
+    "records_a_fact": (
+        "measured(claim=3.5)",
+        r"measured\(claim=…\) was recorded before, or is a reserved name: choose",
+    ),
+    "records_twice": ("measured(a=1); measured(a=2)", r"measured\(a=…\) was recorded before, or is a reserved name"),
+}
+
+
+def test_faults_of_claims_that_show_when_run_are_all_told_at_once(project):
+    edit(project, "pyproject.toml", "timeout = 120", "timeout = 4")
+    with (project / TEST).open("a", encoding="utf-8") as file:
+        for name, (body, _) in FAULTY_CLAIMS.items():
+            file.write(f'\n\ndef test_{name}(measured):\n    """Proved: all is well."""\n    {body}\n')
+    silent = edit(project, TEST, "measured(mean=throws(1).mean())", "pass") - 2
+    said = checked(project)
+    for name, (_, message) in FAULTY_CLAIMS.items():
+        _, _, report = said.partition(f"_ test_{name} _")
+        assert re.search(message, report.partition("_ test_")[0]), name
+        assert re.search(rf"{TEST}:\d+: no page refers to \[\^{name}\]", said)
+    assert f"{TEST}:{silent}: {ONE_DIE} recorded no number; call" in said
+    assert not (project / "dice.txt").exists()
+    assert not (project / "dice").exists()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def listing(page, section):
 def run(page, section, status="Done", timeout=60_000):
     listing(page, section).get_by_role("button", name="Run").click()
     listing(page, section).locator(".run-status", has_text=status).wait_for(timeout=timeout)
-    return listing(page, section).locator(".run-output").inner_text()
+    return listing(page, section).locator(".run-output").text_content()
 
 
 def edit(page, section, code):
@@ -48,10 +48,12 @@ def test_run_costs_a_page_little_before_it_is_pressed(site):
 
 
 def test_listing_prints_what_the_page_shows_and_runs_what_stands_above(answer):
-    recorded = listing(answer, "query_gradients").locator("xpath=following-sibling::*[1]").locator("code").inner_text()
+    recorded = (
+        listing(answer, "query_gradients").locator("xpath=following-sibling::*[1]").locator("code").text_content()
+    )
     assert run(answer, "query_gradients").rstrip() == recorded.rstrip()
     # The reader's own version of a listing above is used by those below.
-    source = listing(answer, "scores").locator("code").inner_text()
+    source = listing(answer, "scores").locator("code").text_content()
     edit(answer, "scores", source.replace("** power", "** 1"))
     assert run(answer, "query_gradients").rstrip() != recorded.rstrip()
     listing(answer, "scores").get_by_role("button", name="Reset").click()
@@ -97,7 +99,7 @@ def test_keyboard_alone(answer):
     answer.keyboard.type("print(6 * 7)")
     answer.keyboard.press("Control+Enter")
     listing(answer, "softmax").locator(".run-status", has_text="Done").wait_for(timeout=60_000)
-    assert listing(answer, "softmax").locator(".run-output").inner_text() == "42\n"
+    assert listing(answer, "softmax").locator(".run-output").text_content() == "42\n"
     answer.keyboard.press("Tab")
     assert answer.evaluate("document.activeElement.tagName") == "BUTTON"
 
@@ -108,6 +110,7 @@ def test_run_survives_instant_navigation(answer, address):
     answer.wait_for_url(lambda url: SLUG not in url)
     answer.go_back()
     answer.wait_for_url(f"**/questions/{SLUG}/")
+    answer.wait_for_timeout(1000)  # the address changes before the page does
     assert answer.evaluate("window.same")
     assert "0.576117" in run(answer, "softmax")
 
@@ -117,8 +120,8 @@ def test_page_without_javascript_shows_code_and_output(browser, address):
     page = context.new_page()
     page.goto(f"{address}questions/{SLUG}/")
     assert page.locator(".run-bar").count() == 0
-    assert "def softmax" in listing(page, "softmax").inner_text()
-    assert "0.576117" in page.locator(".output").nth(1).inner_text()
+    assert "def softmax" in listing(page, "softmax").text_content()
+    assert "0.576117" in page.locator(".output").nth(1).text_content()
     assert page.locator("math").count() > 10
     context.close()
 
