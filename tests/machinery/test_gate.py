@@ -170,7 +170,7 @@ PRINT = 'print("mean"'
         (
             SNIPPET,
             PRINT,
-            "while True: pass\n    " + PRINT,
+            "__import__('time').sleep(60)\n    " + PRINT,
             rf"{SNIPPET}:\d+: a cell ran for more than 3 s; make the demo",
         ),
         (SNIPPET, PRINT, 'open("dice.txt", "w")\n    ' + PRINT, f"{SNIPPET}:LINE: .*outside a temporary folder"),
@@ -194,7 +194,7 @@ FAULTY_CLAIMS = {
     "writes_a_file": ('open("dice.txt", "w")', "dice.txt is outside a temporary folder: write under"),
     "makes_a_folder": ("import os; os.mkdir('dice')", "dice is outside a temporary folder: write under"),
     "asks_the_network": ("import socket; socket.getaddrinfo('x.org', 80)", "network access .* claims .* run offline"),
-    "never_ends": ("while True: pass", r"Timeout \(>4.0s\) from pytest-timeout"),
+    "never_ends": ("import time; time.sleep(60)", r"Timeout \(>4.0s\) from pytest-timeout"),
     "records_nan": ("measured(mean=float('nan'))", r"measured\(mean=nan\) is not a finite number: record what"),
     "records_text": ("measured(mean='3.5')", r"measured\(mean='3.5'\) is not a finite number: record what"),
     "records_a_fact": (

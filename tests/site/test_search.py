@@ -43,8 +43,6 @@ def search(browser, address):
     page.evaluate(CLOCK)
 
     def ask(query: str) -> tuple[list[str], float]:
-        page.locator(BOX).fill("")
-        page.locator(BOX).press("Shift")
         page.locator(BOX).fill(query)
         page.locator(BOX).press("Shift")  # an input method ends with a key too
         page.evaluate(COMPLETE)
