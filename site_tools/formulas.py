@@ -9,7 +9,11 @@ import re
 from math_core import LatexError, LatexToMathML
 
 CONVERTER = LatexToMathML()
-FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+FORMULA = re.compile(
+    r"""(?P<before>[(“]*)<(?P<tag>span|div) class="arithmatex">\\(?P<kind>[(\[])(?P<tex>.*?)\\[)\]]</(?P=tag)>"""
+    r"""(?P<after>[-–,.;:!?)”’']*)""",
+    re.DOTALL,
+)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # Inline styles are forbidden by the site's policy; these two are classes in site.css instead.
 STYLES = [
@@ -34,7 +38,14 @@ def mathml(tex: str, display: bool) -> str:
 
 def with_mathml(page: str) -> str:
     """HTML with every formula replaced by MathML."""
-    return FORMULA.sub(lambda formula: mathml(formula[3], display=formula[2] == "["), page)
+
+    def replaced(found: re.Match) -> str:
+        formula = mathml(found["tex"], display=found["kind"] == "[")
+        whole = found["before"] + formula + found["after"]
+        # Browsers break the line between a formula and the comma after it unless told otherwise.
+        return f'<span class="whole">{whole}</span>' if found["kind"] == "(" and whole != formula else whole
+
+    return FORMULA.sub(replaced, page)
 
 
 def in_titles(headings) -> None:

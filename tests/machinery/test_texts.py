@@ -24,6 +24,8 @@ def test_formula_as_text(tex, text):
 def test_formula_becomes_mathml_and_scrolls_when_displayed():
     inline = formulas.with_mathml(r'a <span class="arithmatex">\(\sqrt{2}\)</span> b')
     assert inline == "a <math><msqrt><mn>2</mn></msqrt></math> b"
+    beside = formulas.with_mathml(r'see (<span class="arithmatex">\(x\)</span>), and')
+    assert beside == 'see <span class="whole">(<math><mi>x</mi></math>),</span> and'
     display = formulas.with_mathml(r'<div class="arithmatex">\[x\]</div>')
     assert display.startswith('<div class="math" tabindex="0" role="group" aria-label="formula"><math display="block">')
 
