@@ -33,6 +33,23 @@ def test_proof_appears_on_hover_and_on_focus(page, address, act):
     assert "Recorded:" in proof.inner_text()
 
 
+def test_links_into_a_page_lead_to_their_target(page, address):
+    """Parts that are not laid out yet must not shift the target away."""
+
+    def top(anchor):
+        page.wait_for_timeout(700)
+        return page.evaluate("id => document.getElementById(id).getBoundingClientRect().top", anchor)
+
+    for anchor in ("follow-ups", "sources", "verified"):
+        page.goto(address)
+        page.goto(f"{address}questions/{SLUGS[-1]}/#{anchor}")
+        assert 40 < top(anchor) < 120, anchor
+    page.goto(f"{address}questions/{SLUGS[-1]}/")
+    tick = page.locator(".footnote-ref").first
+    tick.evaluate("tick => tick.click()")  # with a mouse over it the proof pops up
+    assert 40 < top(tick.evaluate("tick => tick.hash.slice(1)")) < 120
+
+
 def test_notebook_page_offers_the_notebook(page, address):
     page.goto(f"{address}notebooks/{SLUGS[-1]}/")
     link = page.locator("a[href$='.ipynb']").first.evaluate("link => link.href")
