@@ -11,6 +11,12 @@ from pathlib import Path
 TEXT = (".html", ".css", ".js", ".mjs", ".json", ".svg", ".xml", ".txt", ".md")
 
 
+@functools.cache
+def compressed(path: Path) -> bytes:
+    """Compressed once: a static host keeps it, it does not make a reader wait for it."""
+    return gzip.compress(path.read_bytes(), 6)
+
+
 class Handler(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -19,12 +25,11 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         path = path / "index.html" if path.is_dir() else path
         if not path.is_file():
             return self.send_error(404)
-        data = path.read_bytes()
+        data = compressed(path) if path.suffix in TEXT else path.read_bytes()
         self.send_response(200)
         self.send_header("Content-Type", self.guess_type(str(path)))
         self.send_header("Cache-Control", "max-age=600")
         if path.suffix in TEXT:
-            data = gzip.compress(data, 6)
             self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

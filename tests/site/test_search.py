@@ -87,9 +87,9 @@ def test_index_is_loaded_at_the_first_focus(page, address):
     requests = []
     page.on("request", lambda request: requests.append(request.url))
     page.goto(address, wait_until="networkidle")
-    names = ("search/pages.json", "assets/search/index.json", "minisearch.js", "terms.js")
+    names = ("pages.json", "first.json", "whole.json", "minisearch.js", "terms.js")
     assert not [url for url in requests if url.endswith(names)]
-    with page.expect_request("**/assets/search/index.json"):
+    with page.expect_request("**/assets/search/whole.json"):
         page.locator(BOX).click()
 
 

@@ -41,5 +41,6 @@ function tokens(text) {
   return found;
 }
 
-const FIELDS = ["title", "asked", "short", "headings", "tags", "body"];
-const INDEX = { fields: FIELDS, tokenize: tokens, processTerm: term => term }; // options of MiniSearch
+// Options of MiniSearch: for the index that answers first, without what the page says below its headings; for the whole.
+const FIRST = { fields: ["title", "asked", "short", "headings", "tags"], tokenize: tokens, processTerm: term => term };
+const WHOLE = { ...FIRST, fields: [...FIRST.fields, "body"] };

@@ -5,16 +5,22 @@
 "use strict";
 
 const WEIGHTS = { title: 6, asked: 6, short: 4, headings: 2, tags: 1, body: 1 };
-let pages, spread, index, words, loading, newest = 0;
+let pages, spread, index, words, loading, newest = 0, answered = "";
 
 async function load() {
   importScripts("minisearch.js", "terms.js");
-  const [stored, built] = await Promise.all(["index.json", "pages.json"].map(name => fetch(name)));
+  const [stored, built] = await Promise.all(["first.json", "pages.json"].map(name => fetch(name)));
   const known = await built.json();
-  index = MiniSearch.loadJSON(await stored.text(), INDEX);
+  index = MiniSearch.loadJSON(await stored.text(), FIRST);
   pages = known.pages;
   words = new Set(known.words);
   spread = new Map(known.spread);
+  loadWhole().catch(error => console.error("search:", error));
+}
+
+async function loadWhole() { // most of the index, in the background
+  index = await MiniSearch.loadJSONAsync(await (await fetch("whole.json")).text(), WHOLE);
+  if (answered) postMessage({ type: 3, data: { items: items(answered) } });
 }
 
 // How rare the terms are, summed: on how few pages they are part of a wording.
@@ -88,5 +94,7 @@ addEventListener("message", async ({ data: { type, data } }) => {
   if (type !== 2) return;
   const mine = ++newest;
   if (data.trim()) await ready();
-  if (mine === newest) postMessage({ type: 3, data: { items: data.trim() && index ? items(data) : [] } });
+  if (mine !== newest) return;
+  answered = index ? data.trim() : "";
+  postMessage({ type: 3, data: { items: answered && items(answered) || [] } });
 });
