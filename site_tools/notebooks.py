@@ -92,6 +92,7 @@ def execute(root: Path, module: str) -> None:
             notebook,
             timeout=LIMIT,
             record_timing=False,
+            shutdown_kernel="immediate",  # asked politely, each takes a second
             coalesce_streams=True,
             resources=resources,
             extra_arguments=quiet,

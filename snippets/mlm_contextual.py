@@ -56,6 +56,7 @@ if __name__ == "__main__":  # true in the notebook and in the browser, not on im
 # %% --8<-- [start:model]
 WORDS = ["[MASK]", *sorted({word for text in TEXTS for word in text})]
 IDS = np.array([[WORDS.index(word) for word in text] for text in TEXTS], dtype=np.int64)
+ONE_HOT = np.eye(len(WORDS))
 
 
 def start(seed, d_model=16):
@@ -98,8 +99,7 @@ def gradients(p, ids, at, answers, **knobs):
     dq = np.einsum("bn,bnd->bd", ds, x)
     dx = a[..., None] * dmixed[:, None] + ds[..., None] * (own @ p["match"])[:, None]
     dx[rows, at] += dh + dq @ p["match"].T
-    one_hot = np.eye(len(WORDS))[ids]  # (batch, 8, words)
-    words = error.T @ h / len(ids) + np.tensordot(one_hot, dx, ((0, 1), (0, 1)))
+    words = error.T @ h / len(ids) + np.tensordot(ONE_HOT[ids], dx, ((0, 1), (0, 1)))
     places = dx.sum(axis=0) * knobs.get("positions", True)
     return dict(words=words, places=places, match=own.T @ dq, value=mixed.T @ dh)
 
@@ -124,20 +124,23 @@ def train(arm="masked model", steps=800, seed=0, batch=64):
     """Adam on one word per text, always hidden by [MASK]; `steps=0`: untrained."""
     knobs, data = ARMS[arm]
     p, rng, rows = start(seed), np.random.default_rng(1000 + seed), np.arange(batch)
-    moments = {k: np.zeros((2, *w.shape)) for k, w in p.items()}
+    places = np.array(data.get("hidden", range(8)))
+    table = np.concatenate([*p.values()])  # all rows of all parameters; p: views of it
+    cuts = np.cumsum([len(w) for w in p.values()])[:-1]
+    p = dict(zip(p, np.split(table, cuts), strict=True))
+    mean, square = np.zeros((2, *table.shape))
     for t in range(1, steps + 1):
         ids = TRAIN[rng.integers(len(TRAIN), size=batch)]
-        at = rng.choice(data.get("hidden", range(8)), batch)
+        at = rng.choice(places, batch)
         answers = ids[rows, at]
         if data.get("shuffled"):
             ids = ids[rng.permutation(batch)]
         ids[rows, at] = 0
-        for k, g in gradients(p, ids, at, answers, **knobs).items():
-            mean, square = moments[k]  # in place
-            mean += 0.1 * (g - mean)
-            square += 0.01 * (g**2 - square)
-            step = mean / (1 - 0.9**t) / (np.sqrt(square / (1 - 0.99**t)) + 1e-8)
-            p[k] -= 0.02 * min(1, 2 - 2 * t / steps) * step
+        g = np.concatenate([*gradients(p, ids, at, answers, **knobs).values()])
+        mean += 0.1 * (g - mean)  # in place
+        square += 0.01 * (g**2 - square)
+        step = mean / (1 - 0.9**t) / (np.sqrt(square / (1 - 0.99**t)) + 1e-8)
+        table -= 0.02 * min(1, 2 - 2 * t / steps) * step
     return p
 
 
