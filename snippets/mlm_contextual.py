@@ -56,7 +56,6 @@ if __name__ == "__main__":  # true in the notebook and in the browser, not on im
 # %% --8<-- [start:model]
 WORDS = ["[MASK]", *sorted({word for text in TEXTS for word in text})]
 IDS = np.array([[WORDS.index(word) for word in text] for text in TEXTS], dtype=np.int64)
-ONE_HOT = np.eye(len(WORDS))
 
 
 def start(seed, d_model=16):
@@ -99,7 +98,10 @@ def gradients(p, ids, at, answers, **knobs):
     dq = np.einsum("bn,bnd->bd", ds, x)
     dx = a[..., None] * dmixed[:, None] + ds[..., None] * (own @ p["match"])[:, None]
     dx[rows, at] += dh + dq @ p["match"].T
-    words = error.T @ h / len(ids) + np.tensordot(ONE_HOT[ids], dx, ((0, 1), (0, 1)))
+    # each row of dx is added to the row of its word: np.add.at, but faster
+    cells = ids[..., None] * x.shape[-1] + np.arange(x.shape[-1])  # (batch, 8, d_model)
+    sums = np.bincount(cells.ravel(), dx.ravel(), p["words"].size)
+    words = error.T @ h / len(ids) + sums.reshape(p["words"].shape)
     places = dx.sum(axis=0) * knobs.get("positions", True)
     return dict(words=words, places=places, match=own.T @ dq, value=mixed.T @ dh)
 
@@ -124,14 +126,13 @@ def train(arm="masked model", steps=800, seed=0, batch=64):
     """Adam on one word per text, always hidden by [MASK]; `steps=0`: untrained."""
     knobs, data = ARMS[arm]
     p, rng, rows = start(seed), np.random.default_rng(1000 + seed), np.arange(batch)
-    places = np.array(data.get("hidden", range(8)))
     table = np.concatenate([*p.values()])  # all rows of all parameters; p: views of it
     cuts = np.cumsum([len(w) for w in p.values()])[:-1]
     p = dict(zip(p, np.split(table, cuts), strict=True))
     mean, square = np.zeros((2, *table.shape))
     for t in range(1, steps + 1):
         ids = TRAIN[rng.integers(len(TRAIN), size=batch)]
-        at = rng.choice(places, batch)
+        at = rng.choice(data.get("hidden", range(8)), batch)
         answers = ids[rows, at]
         if data.get("shuffled"):
             ids = ids[rng.permutation(batch)]
