@@ -9,7 +9,6 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 
 # Three workers for two cores: notebooks and browsers spend a third of their time waiting.
 PYTEST = $(BIN)/pytest -q -n 3 --dist worksteal
-SNIPPETS = tests/machinery/test_snippets.py
 
 SOURCES = $(shell find docs experiments includes overrides site_tools snippets tests -type f -not -path '*/__pycache__/*') mkdocs.yml
 
@@ -45,13 +44,13 @@ build/verified.stamp: .venv/installed $(SOURCES)
 	@mkdir -p build && touch $@
 
 test: lint ## run everything: all claims, the strict site build, the tests of the machinery and of the site
-	@echo "1/3 Running all claims and all snippets …"
-	$(PYTEST) tests/test_*.py $(SNIPPETS)
+	@echo "1/3 Running all claims, all snippets and the tests of the machinery …"
+	$(PYTEST) tests/test_*.py tests/machinery
 	@echo "2/3 Building the site …"
 	SITE_URL=http://site.localhost/repo/ $(BIN)/mkdocs build --quiet --site-dir build/site
 	@touch build/verified.stamp
-	@echo "3/3 Testing the machinery and the built site …"
-	BUILT_SITE=build/site $(PYTEST) --ignore $(SNIPPETS) tests/machinery tests/site
+	@echo "3/3 Testing the built site …"
+	BUILT_SITE=build/site $(PYTEST) tests/site
 
 lint: .venv/installed
 	$(BIN)/ruff check --quiet .

@@ -1,4 +1,4 @@
-"""Snippets and claims run contained: no network, no file outside a temporary folder..
+"""Snippets and claims run contained: no network, no file outside a temporary folder.
 
 Python announces both through its audit events (PEP 578). This is a guard against accidents, not against attackers.
 """

@@ -221,24 +221,23 @@ def test_faults_of_claims_that_show_when_run_are_all_told_at_once(project):
     assert not (project / "dice").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "old", "new", "message"),
-    [
-        (PAGE, b"add up.\n", b"add up.\r\n", f"{PAGE}:3: a Windows line ending; save the file with"),
-        (PAGE, b"add up.\n", b"add up \xe9.\n", f"{PAGE}:3: this is not UTF-8; save the file in that encoding"),
-        (SNIPPET, b"dice, (6", b"dic\xe9, (6", f"{SNIPPET}:8: this is not UTF-8; save the file in that encoding"),
-    ],
-)
-def test_file_that_is_not_text_as_it_should_be(project, name, old, new, message):
-    content = (project / name).read_bytes()
-    assert old in content
-    (project / name).write_bytes(content.replace(old, new, 1))
-    assert only_problem(project).startswith(message)
+def test_files_that_are_not_text_as_they_should_be_are_all_told_at_once(project):
+    faults = {
+        PAGE: (b"add up.\n", b"add up \xe9.\n", ":3: this is not UTF-8; save the file in that encoding"),
+        SNIPPET: (b"dice, (6", b"dic\xe9, (6", ":8: this is not UTF-8; save the file in that encoding"),
+        TEST: (b".md.", b".md.\r\n", ":1: a Windows line ending; save the file with"),
+    }
+    for name, (old, new, _) in faults.items():
+        content = (project / name).read_bytes()
+        assert old in content
+        (project / name).write_bytes(content.replace(old, new, 1))
+    assert len(gate.problems(project)) == len(faults)
     for command in (["site_tools/verify.py"], ["site_tools/check.py", "two-dice"], ["-m", "mkdocs", "build"]):
         result = run(project, *command)
         assert result.returncode == 1
-        assert message in result.stdout + result.stderr
         assert "Traceback" not in result.stdout + result.stderr
+        for name, (*_, message) in faults.items():
+            assert name + message in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("name", [SNIPPET, TEST])
