@@ -25,17 +25,21 @@ UNFOLD = """() => {
   document.adoptedStyleSheets = [sheet];
   document.querySelectorAll("details").forEach(details => details.open = true);
 }"""
-# Leaves whose own and whose ancestors' names and classes are the same differ in their text alone: one of them stays.
-THIN_OUT = """within => {
-  const names = new Map([[document.documentElement, ""]]), seen = new Set();
+# Elements whose own and whose ancestors' names and classes are the same differ in their text alone: one of them stays,
+# the others, and those judged on an earlier page, become plain text. Returns what is judged now or was.
+THIN_OUT = """([within, judged]) => {
+  const names = new Map([[document.documentElement, ""]]), seen = new Set(judged);
   const name = element => {
     if (!names.has(element))
-      names.set(element, `${name(element.parentElement)} ${element.tagName}.${element.className}`);
+      names.set(element, `${name(element.parentElement)} ${element.tagName}.${element.getAttribute("class") ?? ""}`);
     return names.get(element);
   };
-  for (const leaf of [...document.querySelectorAll(within)].filter(element => !element.childElementCount))
-    seen.has(name(leaf)) ? leaf.replaceWith(leaf.textContent) : seen.add(name(leaf));
+  for (const element of [...document.querySelectorAll(within)].reverse())  // what is inside comes first
+    if (!element.childElementCount)
+      seen.has(name(element)) ? element.replaceWith(element.textContent) : seen.add(name(element));
+  return [...seen];
 }"""
+JUDGE = "rules => axe.run({ runOnly: rules, resultTypes: ['violations'] }).then(result => result.violations)"
 # Whether nothing is wider than the screen; the theme takes a moment to rearrange.
 FITS = """width => new Promise(done => {
   const end = performance.now() + 3000, fits = () => document.documentElement.scrollWidth <= width;
@@ -71,7 +75,7 @@ def test_every_page_is_quiet_light_accessible_and_never_scrolls_sideways(browser
     # A colour that is still changing would be judged.
     context = browser.new_context(color_scheme="light", reduced_motion="reduce")
     page = context.new_page()
-    faults, requested, found = watched(page, address), set(), []
+    faults, requested, found, judged = watched(page, address), set(), [], []
     page.on("request", lambda request: requested.add(unquote(urlsplit(request.url.removeprefix(address)).path)))
     for path in pages_of(site)[part::6]:
         requested.clear()
@@ -83,11 +87,13 @@ def test_every_page_is_quiet_light_accessible_and_never_scrolls_sideways(browser
             if not page.evaluate(FITS, width):
                 found.append(f"{path}: wider than {width} px")
         page.evaluate(AXE)
-        for scheme, rules, alike in (("light", RULES, "math *, pre *"), ("dark", COLOURS, "article *")):
-            page.evaluate(THIN_OUT, alike)
-            page.emulate_media(color_scheme=scheme)
-            violations = page.evaluate("rules => axe.run({runOnly: rules}).then(result => result.violations)", rules)
-            found += [f"{path}, {scheme}: {rule['id']}: {rule['nodes'][0]['html'][:200]}" for rule in violations]
+        page.evaluate(THIN_OUT, ["math *, pre *", []])
+        violations = [("light", rule) for rule in page.evaluate(JUDGE, RULES)]
+        judged = page.evaluate(THIN_OUT, ["main *", judged])
+        page.emulate_media(color_scheme="dark")
+        page.locator("body[data-md-color-scheme=slate]").wait_for()  # the theme follows a little later
+        violations += [("dark", rule) for rule in page.evaluate(JUDGE, COLOURS)]
+        found += [f"{path}, {scheme}: {rule['id']}: {rule['nodes'][0]['html'][:200]}" for scheme, rule in violations]
         page.emulate_media(color_scheme="light")
         assert {"assets/site.css", "assets/site.js"} < requested
         weight = sum(size(file_of(site, name)) for name in requested)
