@@ -7,7 +7,7 @@ export NO_MKDOCS_2_WARNING := 1 # the theme prints a banner about another progra
 # Pages name the time of the commit, not of the build: the same commit gives the same site.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
-# Three workers for two cores: notebooks and browsers spend a third of their time waiting.
+# Three workers for two cores: while one waits for a kernel or a browser, another works.
 PYTEST = $(BIN)/pytest -q -n 3 --dist worksteal
 
 SOURCES = $(shell find docs experiments includes overrides site_tools snippets tests -type f -not -path '*/__pycache__/*') mkdocs.yml
