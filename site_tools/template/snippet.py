@@ -5,7 +5,7 @@ import numpy as np
 
 # %% --8<-- [start:throws]
 def throws(n_dice: int, glued: bool = False) -> np.ndarray:
-    """Sums of all throws of n_dice dice, (6 ** n_dice,); glued dice all show the same face, (6,)."""
+    """Sums of all throws of n_dice dice, (6 ** n_dice,); glued: one face, (6,)."""
     faces = np.arange(1, 7, dtype=np.int64)
     if glued:  # the control: without independence
         return n_dice * faces
