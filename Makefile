@@ -7,6 +7,9 @@ export NO_MKDOCS_2_WARNING := 1 # the theme prints a banner about another progra
 # Pages name the time of the commit, not of the build: the same commit gives the same site.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
+# Python's compiled files are kept, or each worker and each command that a test runs would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Three workers for two cores: while one waits for a kernel or a browser, another works.
 PYTEST = $(BIN)/pytest -q -n 3 --dist worksteal
 

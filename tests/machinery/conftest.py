@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from command import run
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 MKDOCS = """
@@ -37,9 +38,17 @@ nav:
 
 
 @pytest.fixture(scope="session")
-def verified(tmp_path_factory) -> Path:
-    """The made-up project after `make verify`. Do not write into it: take `project`."""
-    root = tmp_path_factory.mktemp("dice")
+def verified(tmp_path_factory, worker_id) -> Path:
+    """The made-up project after `make verify`, one for all workers. Do not write into it: take `project`."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder if worker_id == "master" else folder.parent
+    with FileLock(folder / "dice.lock"):
+        if not (folder / "dice").exists():
+            make_up(folder / "dice")
+    return folder / "dice"
+
+
+def make_up(root: Path) -> None:
     for name in ("site_tools", "tests/conftest.py", "tests/machinery/test_snippets.py", "pyproject.toml"):
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +76,6 @@ def verified(tmp_path_factory) -> Path:
         (root / name).touch()
     result = run(root, "site_tools/verify.py")
     assert result.returncode == 0, result.stdout + result.stderr
-    return root
 
 
 @pytest.fixture

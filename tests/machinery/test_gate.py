@@ -7,6 +7,7 @@ import re
 import shutil
 
 import gate
+import notebooks
 import pytest
 from command import run
 
@@ -158,35 +159,30 @@ PRINT = 'print("mean"'
 
 
 @pytest.mark.parametrize(
-    ("name", "old", "new", "message"),
+    ("code", "message"),
     [
-        (SNIPPET, PRINT, "throws(-1)[0]\n    " + PRINT, rf"{SNIPPET}:\d+: AttributeError: .*; mend the snippet"),
-        (
-            SNIPPET,
-            PRINT,
-            "print(id(object()))\n    " + PRINT,
-            rf"{SNIPPET}:\d+: section throws gives something else on",
-        ),
-        (
-            SNIPPET,
-            PRINT,
-            "__import__('time').sleep(60)\n    " + PRINT,
-            rf"{SNIPPET}:\d+: a cell ran for more than 3 s; make the demo",
-        ),
-        (SNIPPET, PRINT, 'open("dice.txt", "w")\n    ' + PRINT, f"{SNIPPET}:LINE: .*outside a temporary folder"),
-        (
-            SNIPPET,
-            PRINT,
-            f"__import__('socket').getaddrinfo('x.org', 80)\n    {PRINT}",
-            f"{SNIPPET}:LINE: .*run offline",
-        ),
+        ("throws(-1)[0]", r"\d+: AttributeError: .*; mend the snippet"),
+        ("import time; time.sleep(60)", r"\d+: a cell ran for more than 3 s; make the demo"),
+        ("open('dice.txt', 'w')", "LINE: .*outside a temporary folder"),
+        ("import socket; socket.getaddrinfo('x.org', 80)", "LINE: .*run offline"),
     ],
 )
-def test_fault_of_a_snippet_that_shows_when_run(project, name, old, new, message):
-    edit(project, "site_tools/notebooks.py", "LIMIT = 60", "LIMIT = 3")
-    line = edit(project, name, old, new)
-    assert re.search(message.replace("LINE", str(line)), checked(project))
+def test_fault_of_a_snippet_that_shows_when_run(project, monkeypatch, code, message):
+    monkeypatch.setattr(notebooks, "LIMIT", 3)
+    line = edit(project, SNIPPET, PRINT, f"{code}\n    {PRINT}")
+    with pytest.raises(notebooks.SnippetError, match=f"{SNIPPET}:" + message.replace("LINE", str(line))):
+        notebooks.execute(project, "two_dice")
     assert not (project / "dice.txt").exists()
+
+
+def test_fault_of_a_snippet_is_told_by_check(project):
+    line = edit(project, SNIPPET, PRINT, f"missing\n    {PRINT}")
+    assert f"{SNIPPET}:{line}: NameError: name 'missing' is not defined; mend the snippet" in checked(project)
+
+
+def test_snippet_that_prints_something_else_on_each_run(project):
+    edit(project, SNIPPET, PRINT, f"print(id(object()))\n    {PRINT}")
+    assert re.search(rf"{SNIPPET}:\d+: section throws gives something else on each run; seed", checked(project))
 
 
 # The body of a claim, and what is said of it.

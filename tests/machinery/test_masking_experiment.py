@@ -1,5 +1,6 @@
 """The masking-rate experiment can be interrupted, repeated and trusted to be what its README says."""
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -15,11 +16,12 @@ FOLDER = Path(__file__).parents[2] / "experiments/masking_rate"
 ARMS = ["15 %", "corrupt 40 %, predict 15 %", "15 %, 80/10/10"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def experiment():
     spec = importlib.util.spec_from_file_location("masking_rate_train", FOLDER / "train.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    module.load_corpus = functools.cache(module.load_corpus)  # its tokenizer takes a second to train
     return module
 
 
@@ -28,7 +30,7 @@ def start(experiment, tmp_path):
     """Run the smallest trial of all: `start("a.jsonl")` returns the path of its results."""
 
     def run(name: str) -> Path:
-        experiment.main([*f"--seeds 1 --steps 3 --every 100 --results {tmp_path / name} --arms".split(), *ARMS])
+        experiment.main([*f"--seeds 1 --steps 1 --every 100 --results {tmp_path / name} --arms".split(), *ARMS])
         return tmp_path / name
 
     return run
@@ -105,7 +107,7 @@ def test_corpus_is_the_one_that_the_readme_describes(tmp_path):
 
 def test_recorded_results_are_complete_and_belong_to_this_experiment(experiment):
     lines = read(FOLDER / "results.jsonl")
-    facts = experiment.fingerprint(masked_lm.load_corpus(**experiment.TEXT))  # token ids, blocks, baselines
+    facts = experiment.fingerprint(experiment.load_corpus(**experiment.TEXT))  # token ids, blocks, baselines
     for line in lines:
         expected = experiment.arguments(line["arm"], line["seed"], steps=1000)
         assert line["arguments"] == expected | {"split": list(expected["split"])}
