@@ -40,7 +40,9 @@ THIN_OUT = """([within, judged]) => {
   return [...seen];
 }"""
 JUDGE = """([rules, without]) => axe.run({
-  runOnly: rules, rules: Object.fromEntries(without.map(rule => [rule, { enabled: false }])), resultTypes: ["violations"],
+  runOnly: rules,
+  rules: Object.fromEntries(without.map(rule => [rule, { enabled: false }])),
+  resultTypes: ["violations"],
 }).then(result => result.violations)"""
 # Whether nothing is wider than the screen; the theme takes a moment to rearrange.
 FITS = """width => new Promise(done => {
