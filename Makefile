@@ -46,14 +46,15 @@ build/verified.stamp: .venv/installed $(SOURCES)
 	$(BIN)/python site_tools/verify.py -n 2
 	@mkdir -p build && touch $@
 
+# What takes long stands first in each step, so that in the end no worker is left alone with it.
 test: lint ## run everything: all claims, the strict site build, the tests of the machinery and of the site
 	@echo "1/3 Running all claims, all snippets and the tests of the machinery …"
-	$(PYTEST) tests/test_*.py tests/machinery
+	$(PYTEST) tests/machinery/test_snippets.py tests/test_*.py tests/machinery
 	@echo "2/3 Building the site …"
 	SITE_URL=http://site.localhost/repo/ $(BIN)/mkdocs build --quiet --site-dir build/site
 	@touch build/verified.stamp
 	@echo "3/3 Testing the built site …"
-	BUILT_SITE=build/site $(PYTEST) tests/site
+	BUILT_SITE=build/site $(PYTEST) tests/site/test_runtime.py tests/site/test_quality.py tests/site
 
 lint: .venv/installed
 	$(BIN)/ruff check --quiet .
