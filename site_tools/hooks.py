@@ -89,7 +89,8 @@ def is_answer(page) -> bool:
 def on_page_markdown(markdown, page, config, files):
     root = root_of(config)
     report = claims.read_report(root / claims.REPORT)
-    sources = {claim.name: test_address(claim, page, config) for claim in report.values()}
+    folder = tests_address(page, config)
+    sources = {claim.name: test_address(claim, folder, config) for claim in report.values()}
     page.meta.setdefault("search", {"exclude": True})  # from the theme's index, which is thrown away
     if is_answer(page):
         markdown = notebooks.with_listings(markdown, root)
@@ -109,12 +110,16 @@ def on_page_markdown(markdown, page, config, files):
     return markdown
 
 
-def test_address(claim, page, config) -> str:
-    """Where the test can be read: in the repository, or on the site itself where none is configured."""
+def tests_address(page, config) -> str:
+    """Where the tests can be read: in the repository, or on the site itself where none is configured."""
     if config.repo_url:
-        return f"{config.repo_url.rstrip('/')}/blob/main/{claim.file}#L{claim.line}"
-    listing = relpath(f"tests/{Path(claim.file).stem}.md", start=str(Path(page.file.src_uri).parent.as_posix()))
-    return f"{listing}#{claim.name}"
+        return f"{config.repo_url.rstrip('/')}/blob/main/tests"
+    return relpath("tests", start=Path(page.file.src_uri).parent.as_posix())
+
+
+def test_address(claim, folder: str, config) -> str:
+    test = Path(claim.file)
+    return f"{folder}/{test.name}#L{claim.line}" if config.repo_url else f"{folder}/{test.stem}.md#{claim.name}"
 
 
 def on_page_content(html, page, config, files):

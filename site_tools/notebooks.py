@@ -5,6 +5,7 @@ From one execution come the notebook page, the output printed under each listing
 
 import ast
 import csv
+import functools
 import re
 from pathlib import Path
 
@@ -150,8 +151,13 @@ def read(root: Path, module: str) -> nbformat.NotebookNode | None:
     target = path(root, module)
     if not target.exists():
         return None
-    notebook = nbformat.read(target, as_version=4)
+    notebook = parsed(target, target.stat().st_mtime_ns)
     return notebook if notebook.metadata.get("fingerprint") == fingerprint(root, module) else None
+
+
+@functools.lru_cache(maxsize=100)
+def parsed(target: Path, changed: int) -> nbformat.NotebookNode:
+    return nbformat.read(target, as_version=4)
 
 
 def pictures(notebook: nbformat.NotebookNode) -> dict[str, dict]:

@@ -70,7 +70,7 @@ def states(p, ids, at, attention=True, positions=True, left_only=False):
     """One head of attention at place `at` (batch,) of each row of ids (batch, 8).
 
     Returns the states (batch, d_model) and what their derivative needs."""
-    x = p["words"][ids] + positions * p["places"]  # (batch, 8, d_model)
+    x = p["words"].take(ids, axis=0) + positions * p["places"]  # (batch, 8, d_model)
     own = x[np.arange(len(ids)), at]  # (batch, d_model)
     scores = np.einsum("bd,bnd->bn", own @ p["match"], x) / x.shape[-1] ** 0.5
     hidden = left_only * (np.arange(8) > at[:, None])  # (batch, 8)
@@ -99,7 +99,7 @@ def gradients(p, ids, at, answers, **knobs):
     dx = a[..., None] * dmixed[:, None] + ds[..., None] * (own @ p["match"])[:, None]
     dx[rows, at] += dh + dq @ p["match"].T
     # each row of dx is added to the row of its word: np.add.at, but faster
-    cells = ids[..., None] * x.shape[-1] + np.arange(x.shape[-1])  # (batch, 8, d_model)
+    cells = np.arange(p["words"].size).reshape(p["words"].shape).take(ids, axis=0)
     sums = np.bincount(cells.ravel(), dx.ravel(), p["words"].size)
     words = error.T @ h / len(ids) + sums.reshape(p["words"].shape)
     places = dx.sum(axis=0) * knobs.get("positions", True)
@@ -132,7 +132,7 @@ def train(arm="masked model", steps=800, seed=0, batch=64):
     mean, square = np.zeros((2, *table.shape))
     for t in range(1, steps + 1):
         ids = TRAIN[rng.integers(len(TRAIN), size=batch)]
-        at = rng.choice(data.get("hidden", range(8)), batch)
+        at = rng.choice(data.get("hidden", 8), batch)
         answers = ids[rows, at]
         if data.get("shuffled"):
             ids = ids[rng.permutation(batch)]

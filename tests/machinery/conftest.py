@@ -1,5 +1,6 @@
 """A small made-up project in a temporary folder: two dice, verified once per run by the real tools."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -38,10 +39,10 @@ nav:
 
 
 @pytest.fixture(scope="session")
-def verified(tmp_path_factory, worker_id) -> Path:
+def verified(tmp_path_factory) -> Path:
     """The made-up project after `make verify`, one for all workers. Do not write into it: take `project`."""
     folder = tmp_path_factory.getbasetemp()
-    folder = folder if worker_id == "master" else folder.parent
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with FileLock(folder / "dice.lock"):
         if not (folder / "dice").exists():
             make_up(folder / "dice")
