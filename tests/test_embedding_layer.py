@@ -530,7 +530,7 @@ def test_uncased_vocabulary_merges_he_and_you(measured):
     assert batch.tokens[1] == batch.tokens[2] == ["[CLS]", *["[UNK]"] * 4, "[SEP]"]
     assert known == {"我"}
     assert torch.equal(smile, rocket)
-    assert merged == 0
+    assert merged < 1e-5  # the same numbers, but rows of a batch may be summed in different orders
     assert apart > 0.01  # control
     assert (i, he, you) == tuple(texts)
 

@@ -328,8 +328,9 @@ def test_one_model_scores_worse_on_every_harder_exam(measured):
     blocks, exams = small_corpus().held_out, (0.15, 0.4, 0.8, 1.0)
     trained, blind = ([evaluate(small_model(rate), blocks, exam) for exam in exams] for rate in (RATE, 1.0))
     measured(exam_15=RATE, exam_40=0.4, exam_80=0.8, exam_100=1, steps=150)
-    measured(at_15=trained[0], at_40=trained[1], at_80=trained[2], at_100=trained[3])
-    measured(blind_lowest=min(blind), blind_highest=max(blind), span=trained[3] - trained[0])
+    # The blind model's losses differ by up to 0.01 from processor to processor.
+    measured(blind=np.mean(blind), blind_spread=max(blind) - min(blind))
+    measured(at_15=trained[0], at_40=trained[1], at_80=trained[2], at_100=trained[3], span=trained[3] - trained[0])
     # Over seeds 0-9 the span was .18 (seed 0) and .52 to .82; that of the blind model was .02 to .04.
     assert trained == sorted(trained) and trained[3] - trained[0] > 0.1
     assert max(blind) - min(blind) < 0.08

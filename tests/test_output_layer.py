@@ -514,7 +514,7 @@ def test_minilm_has_no_head_that_could_predict(measured):
             scores = logits(bert.run_bert(batch).hidden_states[-1][0, at], table)
             ranks[name].append(1 + (scores > scores[ids(word)]).sum().item())
     best, median = min(ranks["hidden"]), float(np.median(ranks["hidden"]))
-    measured(sentences=len(MASKED), best_rank_hidden=best, median_rank_hidden=median, tokens=len(table))
+    measured(sentences=len(MASKED), best_rank_hidden=best, median_place_hidden=median / len(table), tokens=len(table))
     measured(worst_rank_visible=max(ranks["visible"]), median_rank_visible=float(np.median(ranks["visible"])))
     measured(weights_of_a_head=len(names))
     assert not names

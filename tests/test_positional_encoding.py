@@ -188,7 +188,7 @@ def test_positions_travel_with_their_tokens(measured):
         alone = batch._replace(token_ids=batch.token_ids[:, order])
         control = (bert.run_bert(alone).hidden_states[-1][0] - states[order]).abs().max()
     measured(tokens=len(order), together=together, alone=control)
-    assert together < 1e-4  # single precision through six layers; 2e-6 here
+    assert together < 1e-5  # single precision through six layers; 1e-6 to 3e-6, depending on the processor
     assert control > 0.5
 
 
@@ -407,8 +407,8 @@ def test_missing_slash_breaks_the_code(measured):
     assert wrong["longest"] - wrong["shortest"] > 100
     assert wrong["neighbours_highest"] < 0.5
     assert right["neighbours_lowest"] > 0.97
-    assert right["single_error"] < 1e-3
-    assert wrong["single_error"] > 0.1
+    assert right["single_error"] < 1e-4  # 3e-5 or 5e-5, depending on how the processor takes powers
+    assert wrong["single_error"] > 1 / 3  # 0.37 or 0.53
 
 
 def test_one_matrix_looks_back_only_with_the_published_formula(measured):

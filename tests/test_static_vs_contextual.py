@@ -164,13 +164,13 @@ def test_word_table_of_minilm_has_one_row_per_word(measured, oracle):
 
 
 def test_apple_that_reads_itself_alone_stays_one_vector(measured):
-    """Measured on all-MiniLM-L6-v2: if tokens may attend to nothing but themselves, the two apples stay equal bit for
-    bit through all six layers: all that tells them apart came through attention."""
+    """Measured on all-MiniLM-L6-v2: if tokens may attend to nothing but themselves, the two apples stay equal, up to
+    rounding, through all six layers: all that tells them apart came through attention."""
     alone = [states((text,), "apple", reads="itself") for text in (LAUNCH, PIE)]
     full = [states((text,), "apple") for text in (LAUNCH, PIE)]
-    measured(layers=len(alone[0]) - 1, difference=np.abs(alone[0] - alone[1]).max(), cosine_alone=1.0)
+    measured(layers=len(alone[0]) - 1, difference=np.abs(alone[0] - alone[1]).max())
     measured(cosine_reading=cosine(*full)[6, 0])
-    assert np.array_equal(*alone)
+    assert np.abs(alone[0] - alone[1]).max() < 1e-4  # texts of other lengths may be summed in other orders
     assert cosine(*full)[6, 0] < 0.7  # control
 
 
@@ -180,7 +180,7 @@ def test_left_to_right_minilm_cannot_tell_the_first_apples_apart(measured):
     first = [states((text,), "apple", reads="left") for text in (LAUNCH, PIE)]
     later = [states((text,), "apple", reads="left") for text in ("My new apple", "My sour apple")]
     measured(difference=np.abs(first[0] - first[1]).max(), later=cosine(*later)[6, 0])
-    assert np.array_equal(*first)
+    assert np.abs(first[0] - first[1]).max() < 1e-4  # texts of other lengths may be summed in other orders
     assert cosine(*later)[6, 0] < 0.95  # control: something stands to the left
 
 
