@@ -7,7 +7,6 @@ import pytest
 import safetensors
 import torch
 import torch.nn.functional as F
-import transformers
 from bert import encode, load_parameters, load_tokenizer, run_bert
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import nn
@@ -39,7 +38,9 @@ def parameters(model: nn.Module) -> int:
     return sum(weight.numel() for weight in model.parameters())
 
 
-def marian(vocabulary: int = 1000, d: int = 64, d_ff: int = 64, n_layers: int = 1, **options) -> nn.Module:
+def marian(
+    transformers, vocabulary: int = 1000, d: int = 64, d_ff: int = 64, n_layers: int = 1, **options
+) -> nn.Module:
     """An untrained encoder and decoder for translation, without storage."""
     tokens = {"pad_token_id": 0, "eos_token_id": 0, "forced_eos_token_id": 0, "decoder_start_token_id": 0}
     vocabularies = {"vocab_size": vocabulary, "decoder_vocab_size": vocabulary}
@@ -85,7 +86,7 @@ def test_linear_head_shares_embedding_without_transpose(measured):
     assert error < 1e-5  # float32
 
 
-def test_library_translation_model_has_one_table(measured):
+def test_library_translation_model_has_one_table(measured, transformers):
     """Proved, checked on MarianMT in transformers: by default the encoder's embedding, the decoder's embedding and the
     output projection are one tensor; separate vocabularies leave the tie inside the decoder, and without tying there
     are three tables."""
@@ -95,7 +96,7 @@ def test_library_translation_model_has_one_table(measured):
         "own_vocabularies": {"share_encoder_decoder_embeddings": False},
         "untied": {"tie_word_embeddings": False},
     }.items():
-        model = marian(**options)
+        model = marian(transformers, **options)
         encoder, decoder = model.model.encoder.embed_tokens.weight, model.model.decoder.embed_tokens.weight
         found[name] = {id(encoder), id(decoder), id(model.lm_head.weight)}
         assert (encoder is decoder) == (name == "default")
@@ -108,10 +109,10 @@ def tiny_bert(kind: type, **options) -> nn.Module:
     """A small untrained BERT with 50 tokens, the same on every call."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return kind(transformers.BertConfig(vocab_size=50, **TINY, **options)).eval()
+        return kind(kind.config_class(vocab_size=50, **TINY, **options)).eval()
 
 
-def test_bert_decoder_is_its_word_table(measured):
+def test_bert_decoder_is_its_word_table(measured, transformers):
     """Proved, checked on BertForMaskedLM in transformers: the decoder of the masked language model is the word table
     itself; before it stand a dense layer, GELU and LayerNorm, after it a bias for each token."""
     model = tiny_bert(transformers.BertForMaskedLM)
@@ -130,7 +131,7 @@ def test_bert_decoder_is_its_word_table(measured):
     assert without > 1e-2  # control: the transform is not the identity
 
 
-def test_tied_table_is_saved_once(measured, tmp_path):
+def test_tied_table_is_saved_once(measured, transformers, tmp_path):
     """Proved, checked on BertForMaskedLM in transformers: the file of a tied model holds the table once, and loading
     ties the two uses again; without tying the file holds both."""
     found = {}
@@ -167,7 +168,7 @@ def test_transformer_2017_counts_by_number_of_tables(measured):
     measured(vocabulary=37_000)
 
 
-def test_bert_base_counts_with_and_without_tie(measured):
+def test_bert_base_counts_with_and_without_tie(measured, transformers):
     """Proved, counted and checked against transformers: BERT-base has 109,482,240 parameters, its word table 23,440,896
     of them; with both pre-training heads it has 110,106,428, and 133,547,324 if the head had a table of its own."""
     with torch.device("meta"):
@@ -187,7 +188,7 @@ def test_bert_base_counts_with_and_without_tie(measured):
     assert untied == separate + 30_522  # the library then keeps the bias of the head twice, too
 
 
-def test_albert_counts_and_multiplications(measured):
+def test_albert_counts_and_multiplications(measured, transformers):
     """Proved, counted and checked against transformers: ALBERT-base shares one layer twelve times and has 11,683,584
     parameters instead of 89,650,176, but a forward pass multiplies exactly as often; a table of width 128 with a
     projection has 3,938,304 parameters instead of 23,040,000."""
@@ -508,12 +509,12 @@ def test_tying_gains_fade_with_data(measured):
     assert 0 < plenty < 0.1
 
 
-def test_joint_vocabulary_lengthens_softmax_only(measured):
+def test_joint_vocabulary_lengthens_softmax_only(measured, transformers):
     """Proved, counted in a forward pass of the 2017 base size with equally long texts: for each target token the
     weights of the decoder multiply 25,165,824 times at any vocabulary, those of the projection d times its size."""
     found, n = {}, 16
     for vocabulary in (18_500, 37_000):
-        model = marian(vocabulary, d=512, d_ff=2048, n_layers=6).eval()
+        model = marian(transformers, vocabulary, d=512, d_ff=2048, n_layers=6).eval()
         ids = torch.zeros(1, n, dtype=torch.long, device="meta")
         with torch.no_grad():
             counts = multiplications(model, input_ids=ids, decoder_input_ids=ids, use_cache=False)
@@ -527,7 +528,7 @@ def test_joint_vocabulary_lengthens_softmax_only(measured):
     assert decoder < 6 * layer(512, 2048, 2, biased=False)  # the rest are LayerNorms and biases
 
 
-def test_padding_row_moves_once_tied(measured):
+def test_padding_row_moves_once_tied(measured, transformers):
     """Proved, checked in PyTorch and on BERT in transformers: `padding_idx` keeps the gradient of a row at zero in the
     lookup only; once the table is the output projection as well, softmax moves the padding row too."""
     ids, labels = torch.tensor([[2, 7, 9, 0]]), torch.tensor([[-100, 8, -100, -100]])
@@ -564,7 +565,7 @@ def test_feed_forward_is_shared_by_all_positions(measured):
     assert (alone[1] - alone[2]).abs().max() > 0.1  # control: the positions differ, only the map is the same
 
 
-def test_library_defaults_tie_or_not(measured):
+def test_library_defaults_tie_or_not(measured, transformers):
     """Proved, read from the default configurations in transformers: BERT, GPT-2, T5, BART, ALBERT and Gemma tie input
     and output table, Llama, Mistral, Qwen3, GPT-NeoX and RemBERT do not; a table is 21 % of BERT-base, 1.9 % of a Llama
     with 6.7 billion parameters."""

@@ -1,19 +1,19 @@
 """The table behind each plot says what the plot shows."""
 
-import matplotlib
-
-matplotlib.use("agg")
-
-import matplotlib.pyplot as plt
 import plots
 import pytest
 
 
 @pytest.fixture
-def axis():
-    figure, axis = plt.subplots()
-    yield axis
-    plt.close(figure)
+def subplots():
+    """Imported by who needs it alone: each worker of the tests collects this file."""
+    import matplotlib  # noqa: PLC0415
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    yield pyplot.subplots
+    pyplot.close("all")
 
 
 @pytest.mark.parametrize(
@@ -34,16 +34,16 @@ def axis():
         ),
     ],
 )
-def test_table_of_one_panel(axis, draw, table):
+def test_table_of_one_panel(subplots, draw, table):
+    figure, axis = subplots()
     draw(axis)
-    axis.figure.canvas.draw()
-    assert plots.as_csv(axis.figure) == table
+    figure.canvas.draw()
+    assert plots.as_csv(figure) == table
 
 
-def test_table_of_panels_says_which():
-    figure, axes = plt.subplots(1, 2)
+def test_table_of_panels_says_which(subplots):
+    figure, axes = subplots(1, 2)
     for axis in axes:
         axis.plot([1], [2])
         axis.set(xlabel="time", ylabel="loss")
     assert plots.as_csv(figure).splitlines()[1:] == ["1 loss against time,,1,2", "2 loss against time,,1,2"]
-    plt.close(figure)
