@@ -102,7 +102,7 @@ def read_back(tables: list, n: int = 500) -> list[float]:
 
 if __name__ == "__main__":
     print("width   token   position   segment")
-    for d in (3, 8, 16, 64, 384):
+    for d in (3, 8, 16, 32, 64):
         shares = read_back(random_tables((2000, 512, 2), d))
         print("{:5d}{:8.3f}{:11.3f}{:10.3f}".format(d, *shares))
 

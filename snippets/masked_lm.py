@@ -3,6 +3,7 @@
 import hashlib
 import lzma
 import re
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ class Corpus(NamedTuple):
     vocabulary_size: int
 
 
+@cache
 def chapters(path: Path = CORPUS) -> list[tuple[int, str]]:
     """(group of books, text) of the 1189 chapters of the King James Bible.
 
