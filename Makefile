@@ -15,7 +15,7 @@ PYTEST = $(BIN)/pytest -q -n 3 --dist worksteal
 
 SOURCES = $(shell find docs experiments includes overrides site_tools snippets tests -type f -not -path '*/__pycache__/*') mkdocs.yml
 
-.PHONY: help install serve site verify test lint new accept check changed audit mutants clean
+.PHONY: help install serve site verify test test-listings test-site lint new accept check changed audit mutants clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -46,15 +46,20 @@ build/verified.stamp: .venv/installed $(SOURCES)
 	$(BIN)/python site_tools/verify.py -n 2
 	@mkdir -p build && touch $@
 
-# What takes long stands first in each step, so that in the end no worker is left alone with it.
+# What takes long stands first, so that in the end no worker is left alone with it.
 test: lint ## run everything: all claims, the strict site build, the tests of the machinery and of the site
-	@echo "1/3 Running all claims, all snippets and the tests of the machinery …"
+	@echo "1/2 Running all claims, all snippets and the tests of the machinery …"
 	$(PYTEST) tests/machinery/test_snippets.py tests/test_*.py tests/machinery
-	@echo "2/3 Building the site …"
+	@echo "2/2 Building the site and testing it; meanwhile its listings run as they do in a browser …"
+	@$(MAKE) --no-print-directory --jobs 2 test-listings test-site
+
+test-listings: # needs one core and no site; says nothing unless it fails
+	@said=$$($(BIN)/pytest -q tests/site/test_runtime.py) || { echo "$$said"; exit 1; }
+
+test-site:
 	SITE_URL=http://site.localhost/repo/ $(BIN)/mkdocs build --quiet --site-dir build/site
 	@touch build/verified.stamp
-	@echo "3/3 Testing the built site …"
-	BUILT_SITE=build/site $(PYTEST) tests/site/test_runtime.py tests/site/test_quality.py tests/site
+	BUILT_SITE=build/site $(PYTEST) tests/site/test_quality.py tests/site --ignore tests/site/test_runtime.py
 
 lint: .venv/installed
 	$(BIN)/ruff check --quiet .

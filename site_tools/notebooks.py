@@ -37,7 +37,7 @@ sys.path.remove("../site_tools")
 contained.holding = True
 %matplotlib inline
 %config InlineBackend.figure_formats = ["svg"]
-%config InlineBackend.print_figure_kwargs = {"metadata": {"Date": None}, "bbox_inches": "tight"}
+%config InlineBackend.print_figure_kwargs = {"metadata": {"Date": None}, "bbox_inches": "tight", "dpi": 200}
 import matplotlib
 matplotlib.rcParams.update({
     "svg.fonttype": "none", "svg.hashsalt": "figure", "savefig.transparent": True, "figure.facecolor": "none",

@@ -122,7 +122,7 @@ ARMS = {  # what the model lacks; what the training lacks
 
 
 @cache
-def train(arm="masked model", steps=800, seed=0, batch=64):
+def train(arm="masked model", steps=400, seed=0, batch=64):
     """Adam on one word per text, always hidden by [MASK]; `steps=0`: untrained."""
     knobs, data = ARMS[arm]
     p, rng, rows = start(seed), np.random.default_rng(1000 + seed), np.arange(batch)
@@ -141,11 +141,11 @@ def train(arm="masked model", steps=800, seed=0, batch=64):
         mean += 0.1 * (g - mean)  # in place
         square += 0.01 * (g**2 - square)
         step = mean / (1 - 0.9**t) / (np.sqrt(square / (1 - 0.99**t)) + 1e-8)
-        table -= 0.02 * min(1, 2 - 2 * t / steps) * step
+        table -= 0.03 * min(1, 2 - 2 * t / steps) * step
     return p
 
 
-def exam(at, arm="masked model", steps=800, seed=0, hidden=True):
+def exam(at, arm="masked model", steps=400, seed=0, hidden=True):
     """States at place `at` of 486 new texts, and the probabilities of all words."""
     ids, p = EXAM.copy(), train(arm, steps, seed)
     ids[:, at] *= not hidden  # 0 is [MASK]
@@ -198,7 +198,7 @@ def sheep(*arm):
     return spread(exam(2, *arm, hidden=False)[0][which], PLURAL[which])
 
 
-SHOWN = {name: (name, 800) for name in [*ARMS][:2] + [*ARMS][4:]}
+SHOWN = {name: (name, 400) for name in [*ARMS][:2] + [*ARMS][4:]}
 SHOWN["untrained"] = "masked model", 0
 
 if __name__ == "__main__":
@@ -217,7 +217,7 @@ if __name__ == "__main__":
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 1, figsize=(6.4, 6.4))
-    steps, lines = (0, 50, 100, 200, 400, 800), ("C0o-", "C3s--", "C2^:", "C1v-.")
+    steps, lines = (0, 25, 50, 100, 200, 400), ("C0o-", "C3s--", "C2^:", "C1v-.")
     for arm, line in zip([*ARMS][:3] + [*ARMS][4:5], lines, strict=True):
         right = [number_right(7, arm, n) for n in steps]
         axes[0].plot(steps, right, line, label=arm)

@@ -187,7 +187,8 @@ if __name__ == "__main__":
     arms = {"no bias": (POINTS, 0), "bias 1.5": (POINTS, LIFT), "length 1": (UNIT, 0)}
     for axis, (name, (table, bias)) in zip(axes, arms.items(), strict=True):
         best = logits(plane, table, bias).argmax(axis=-1)
-        axis.contourf(grid, grid, best, np.arange(6) - 0.5, colors=colours, alpha=0.4)
+        fill = {"levels": np.arange(6) - 0.5, "colors": colours, "alpha": 0.4}
+        axis.contourf(grid, grid, best, **fill).set_rasterized(True)
         for row, (x, y) in enumerate(table):
             label = "inner row" if row == 4 else f"row {row + 1}"
             axis.plot((0, x), (0, y), color=colours[row], linewidth=2)

@@ -91,6 +91,7 @@ def test_every_page_is_quiet_light_accessible_and_never_scrolls_sideways(visitor
     page.on("request", lambda request: requested.add(unquote(urlsplit(request.url.removeprefix(address)).path)))
     for path in pages[len(pages) * part // 6 : len(pages) * (part + 1) // 6]:  # neighbours are of one kind
         requested.clear()
+        page.set_viewport_size({"width": 320, "height": 900})
         page.goto(address + path)
         page.wait_for_timeout(250)  # the page script names the toolbars
         page.evaluate(UNFOLD)
