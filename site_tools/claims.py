@@ -61,7 +61,8 @@ def fingerprint(root: Path, module: str) -> str:
     shared = [
         *root.glob("snippets/*.py"),
         root / "tests/conftest.py",
-        *(root / f"site_tools/{name}.py" for name in ("contained", "notebooks", "plots")),  # how they are run
+        # how they are run
+        *(root / f"site_tools/{name}.py" for name in ("contained", "kernels", "notebooks", "plots")),
         root / "requirements.txt",
         root / "constraints.txt",
     ]

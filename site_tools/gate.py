@@ -69,7 +69,7 @@ def unreadable(root: Path) -> Iterator[str]:
             if path.suffix == ".py":
                 ast.parse(text)
             else:
-                yaml.safe_load(front_matter_of(text))
+                front_matter_of(text)
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
             yield f"{where}:{line}: this is not UTF-8; save the file in that encoding"
@@ -182,7 +182,7 @@ def claim_problems(root: Path, module: str, referenced: set[str], report: dict[s
 
 def structure_problems(root: Path, where: str, text: str) -> Iterator[str]:
     """Front matter, sections, follow-ups, pictures, citations and place in the navigation of an answer page."""
-    front = yaml.safe_load(front_matter_of(text)) or {}
+    front = front_matter_of(text)
     for key, kind in KEYS.items():
         if not front.get(key):
             yield f"{where}:1: the front matter has no `{key}`; see the template that `make new` copies"

@@ -7,9 +7,12 @@ import ast
 import csv
 import functools
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jupytext
+import kernels
 import nbclient
 import nbformat
 import runtime
@@ -81,8 +84,8 @@ def cells(snippet: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def execute(root: Path, module: str) -> None:
-    """Run snippets/MODULE.py as a notebook; keep it with its outputs, and each figure under its section's name."""
+def executed(root: Path, module: str) -> nbformat.NotebookNode:
+    """Run snippets/MODULE.py as a notebook; raises SnippetError."""
     notebook = cells(root / f"snippets/{module}.py")
     notebook.cells.insert(0, nbformat.v4.new_code_cell(SETUP, id="setup"))
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -91,6 +94,7 @@ def execute(root: Path, module: str) -> None:
     try:
         nbclient.NotebookClient(
             notebook,
+            kernel_manager_class=kernels.Manager,
             timeout=LIMIT,
             record_timing=False,
             shutdown_kernel="immediate",  # asked politely, each takes a second
@@ -105,6 +109,12 @@ def execute(root: Path, module: str) -> None:
     for number, cell in enumerate(notebook.cells[1:], start=1):
         cell.execution_count = number
     notebook.metadata.fingerprint = fingerprint(root, module)
+    return notebook
+
+
+def execute(root: Path, module: str) -> None:
+    """Run a snippet; keep the notebook with its outputs, and each figure under its section's name."""
+    notebook = executed(root, module)
     figures = root / FIGURES / module
     figures.mkdir(parents=True, exist_ok=True)
     for old in figures.iterdir():
@@ -132,11 +142,15 @@ def fault(root: Path, module: str, notebook: nbformat.NotebookNode, error: Excep
     return f"{where}:{line}: {error.ename}: {error.evalue}; mend the snippet"
 
 
-def unsteady(root: Path, module: str) -> list[str]:
-    """Run the snippet again: sections that print or draw something else than the first time, a line each."""
+def start_again(root: Path, module: str) -> subprocess.Popen:
+    """Run the snippet beside what else is going on, in a process with other hashes and addresses."""
+    return subprocess.Popen([sys.executable, __file__, module], cwd=root, stdout=subprocess.PIPE, encoding="utf-8")
+
+
+def unsteady(root: Path, module: str, again: subprocess.Popen) -> list[str]:
+    """Sections that print or draw something else in the run that `start_again` began, a line each."""
     before = sections(read(root, module))
-    execute(root, module)
-    after = sections(read(root, module))
+    after = sections(nbformat.reads(again.communicate()[0], as_version=4))
     lines = (root / f"snippets/{module}.py").read_text(encoding="utf-8").splitlines()
     return [
         f"snippets/{module}.py:{next(at for at, line in enumerate(lines, 1) if f'[start:{name}]' in line)}: "
@@ -180,12 +194,13 @@ def sections(notebook: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNode
 
 def with_listings(markdown: str, root: Path) -> str:
     """The page with each embedded section as it ran: its code, and below it what it printed."""
-    known = {found["module"]: read(root, found["module"]) for found in LISTING.finditer(markdown)}
+    modules = {found["module"] for found in LISTING.finditer(markdown)}
+    known = {module: sections(read(root, module)) for module in modules}
+    runnable = {module: {part["section"] for part in runtime.program(read(root, module))} for module in modules}
 
     def listing(found: re.Match) -> str:
-        notebook = known[found["module"]]
-        cell = sections(notebook)[found["section"]]
-        runs = found["section"] in [part["section"] for part in runtime.program(notebook)]
+        cell = known[found["module"]][found["section"]]
+        runs = found["section"] in runnable[found["module"]]
         language = f"{{.python .runnable #listing-{found['section']}}}" if runs else "python"
         text = "".join(output.text for output in cell.outputs if output.output_type == "stream").rstrip()
         shown = f'\n\n```{{.text .output title="Output"}}\n{text}\n```' if text else ""
@@ -214,3 +229,8 @@ def lean(page: str) -> str:
     page = page.replace('class="anchor-link"', 'class="headerlink"')
     page = re.sub(r"<pre>(<span></span>.*?)</pre>", r"<pre><code>\1</code></pre>", page, flags=re.DOTALL)
     return re.sub(r' (id="cell-id=[^"]*"|tabindex="-1"|data-type="inline"|data-mime-type="[^"]*")', "", page)
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(encoding="utf-8")
+    print(nbformat.writes(executed(Path.cwd(), sys.argv[1])))

@@ -153,10 +153,11 @@ def signed(number: re.Match) -> float:
 
 
 def front_matter(page: Path) -> dict:
-    return yaml.safe_load(front_matter_of(page.read_text(encoding="utf-8"))) or {}
+    return front_matter_of(page.read_text(encoding="utf-8"))
 
 
-def front_matter_of(text: str) -> str:
+@functools.cache
+def front_matter_of(text: str) -> dict:
     """The YAML between the first two lines ---, or nothing."""
     found = re.match(r"---\n(.*?\n)---\n", text.replace("\r\n", "\n"), re.DOTALL)
-    return found[1] if found else ""
+    return yaml.safe_load(found[1]) or {} if found else {}

@@ -1,9 +1,13 @@
 """Verification is incremental, repeatable, and the site that it leads to is the same each time."""
 
 import hashlib
+import os
 
 import claims
+import kernels
 import notebooks
+import psutil
+import pytest
 import verify
 from command import run
 
@@ -55,3 +59,12 @@ def test_executing_a_snippet_twice_gives_the_same_notebook(project):
     first = notebooks.path(project, "two_dice").read_bytes()
     notebooks.execute(project, "two_dice")
     assert notebooks.path(project, "two_dice").read_bytes() == first
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kernels are processes of their own where the system cannot fork")
+def test_kernels_have_nothing_in_common_and_end(project):
+    with (project / "snippets/two_dice.py").open("a", encoding="utf-8") as snippet:
+        snippet.write("\n# %%\nimport builtins\n\nassert not hasattr(builtins, 'seen')\nbuiltins.seen = True\n")
+    for _ in range(2):
+        notebooks.execute(project, "two_dice")
+    assert psutil.Process(kernels.Forked.server.pid).children() == []
