@@ -81,7 +81,8 @@ changed: .venv/installed ## the same for every question that differs from a comm
 clean: ## delete what was built; the installed packages stay
 	rm -rf build site .cache
 
-audit: build/verified.stamp audit/node_modules ## what takes minutes: Lighthouse, how fast Run is, how the site grows
+audit: build/verified.stamp audit/node_modules ## what takes minutes: another processor, Lighthouse, how fast Run is, how the site grows
+	$(BIN)/python audit/processor.py
 	$(BIN)/python audit/lighthouse.py
 	$(BIN)/python audit/run.py
 	$(BIN)/python audit/growth.py

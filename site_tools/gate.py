@@ -8,6 +8,7 @@ import ast
 import datetime
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise, zip_longest
 from pathlib import Path
@@ -25,6 +26,7 @@ FOLLOW_UPS = 5
 LINES_OF_CODE = 170
 BIBLIOGRAPHY = "docs/bibliography.md"
 ACCEPTED = "tests/numbers.txt"
+VERIFY = "run `make verify`"
 ENTRY = re.compile(r"^\{ #(?P<key>\S+) \}$", re.MULTILINE)
 MARKER = re.compile(r"--8<-- \[(start|end):(\w+)\]")
 
@@ -57,7 +59,20 @@ def problems(root: Path) -> list[str]:
         where = page.relative_to(root).as_posix()
         if where != BIBLIOGRAPHY:
             found += acceptance_problems(where, text, report, accepted.get(where, []))
-    return found
+    return once_a_page(found)
+
+
+def once_a_page(found: list[str]) -> list[str]:
+    """What is only stale is told once for each page: one command mends all of it."""
+    places = Counter(line.partition(":")[0] for line in found if line.endswith(VERIFY))
+    kept = []
+    for line in found:
+        page = line.partition(":")[0]
+        if not line.endswith(VERIFY):
+            kept.append(line)
+        elif count := places.pop(page, 0):  # the first of its page
+            kept.append(line if count == 1 else f"{line}, which mends {count} places of this page")
+    return kept
 
 
 def unreadable(root: Path) -> Iterator[str]:
@@ -155,7 +170,7 @@ def reference_problems(
             if name not in tests:
                 yield f"{where}:{block.line}: no test for [^{name}]; write test_{name} or mend the name"
             elif not claim or claim.fingerprint != now[tests[name]]:
-                yield f"{where}:{block.line}: [^{name}] has no result for the files as they stand; run `make verify`"
+                yield f"{where}:{block.line}: [^{name}] has no result for the files as they stand; {VERIFY}"
             elif claim.outcome != "passed":
                 yield f"{where}:{block.line}: [^{name}] {claim.outcome}; see {claim.file}:{claim.line}"
 
@@ -278,10 +293,10 @@ def listing_problems(root: Path, where: str, text: str) -> Iterator[str]:
         line = text.count("\n", 0, listing.start()) + 2
         notebook = executed[module]
         if not notebook:
-            yield f"{where}:{line}: snippets/{module}.py has not run as it stands; run `make verify`"
+            yield f"{where}:{line}: snippets/{module}.py has not run as it stands; {VERIFY}"
         elif section not in (known := notebooks.sections(notebook)):
             yield f"{where}:{line}: snippets/{module}.py has no section {section}; it has {', '.join(known)}"
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(problems(Path(__file__).parents[1])))
+    sys.exit("\n".join(problems(Path(__file__).parents[1])) or None)  # an empty text would be an error too

@@ -26,12 +26,12 @@ class Process(psutil.Process):
 
 
 class Forked(LocalProvisioner):
-    """Starts a kernel as a fork of the server, or, where the system cannot fork (Windows), as a process of its own."""
+    """Starts a kernel as a fork of the server, on Linux: Windows cannot fork, and macOS not once torch is imported."""
 
     server: subprocess.Popen | None = None  # one for all kernels of this process; it ends when this process does
 
     async def launch_kernel(self, cmd: list[str], **options) -> dict:
-        if not hasattr(os, "fork"):
+        if sys.platform != "linux":
             return await super().launch_kernel(cmd, **options)
         if not Forked.server:
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

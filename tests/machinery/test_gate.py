@@ -41,6 +41,11 @@ def checked(project):
 
 def test_sound_project_has_no_problem(project):
     assert gate.problems(project) == []
+    assert run(project, "site_tools/gate.py").returncode == 0  # as before each commit
+    edit(project, PAGE, "is 7.", "is 8.")
+    refused = run(project, "site_tools/gate.py")
+    assert refused.returncode == 1
+    assert "nobody measured 8" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -261,9 +266,8 @@ def test_check_of_no_question(project, command, message):
 def test_result_for_other_files_is_no_result(project, name):
     with (project / name).open("a", encoding="utf-8") as file:
         file.write("# changed\n")
-    found = "\n".join(gate.problems(project))
-    assert f"{PAGE}:14: [^mean_of_two_dice_is_seven] has no result for the files as they stand; run" in found
-    assert "snippets/two_dice.py has not run as it stands; run" in found
+    stale = "[^mean_of_two_dice_is_seven] has no result for the files as they stand; run `make verify`"
+    assert only_problem(project) == f"{PAGE}:14: {stale}, which mends 9 places of this page"
 
 
 def test_failed_and_skipped_claims_stop_the_site(project):
