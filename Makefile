@@ -90,6 +90,6 @@ audit: build/verified.stamp audit/node_modules ## what takes minutes: another pr
 audit/node_modules: audit/package-lock.json
 	$(BIN)/npm ci --silent --prefix audit
 
-mutants: build/verified.stamp ## what takes an hour: change digits and code, count what the claims notice; make mutants Q="slug slug"
+mutants: build/verified.stamp ## what takes ten minutes: change digits and code, count what the claims notice; make mutants Q="slug slug"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r audit/requirements.txt
 	$(BIN)/python audit/mutants.py $(Q)

@@ -105,11 +105,11 @@ def main(slugs: list[str]) -> None:
         made, noticed = changed_digits(claims.questions(ROOT)[module])
         reasons = found.get(module, {}).get("survivors", {})
         code["survivors"] = {change: reasons.get(change, "") for change in code["survivors"]}
-        found[module] = {"digits": made, "digits_noticed": noticed, **code}
+        today = str(datetime.date.today())
+        found[module] = {"date": today, "digits": made, "digits_noticed": noticed, **code}
         caught = 1 - len(code["survivors"]) / max(code["made"], 1)
         print(f"{module}: digits {noticed} of {made}, mutants {caught:.1%} of {code['made']}")
     result = {
-        "date": str(datetime.date.today()),
         "versions": {"python": platform.python_version(), **versions},
         "questions": dict(sorted(found.items())),
     }

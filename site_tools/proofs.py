@@ -95,15 +95,17 @@ def mutants(root: Path) -> str:
         if found := result["questions"].get(module):
             counts = [found["digits"], found["digits_noticed"], found["made"], found["made"] - len(found["survivors"])]
             total.update(dict(enumerate(counts)))
-            rows.append(row(f"[{front_matter(page)['title']}](questions/{page.name})", counts))
+            name = f"[{front_matter(page)['title']}](questions/{page.name})"
+            rows.append(f"{row(name, counts)} {found['date']} |")
             changes = [f"{reason}\n\n```diff\n{change}\n```\n" for change, reason in found["survivors"].items()]
             survivors += [f"#### {front_matter(page)['title']}\n", *changes] if changes else []
     return "\n".join(
         [
-            f"Recorded on {result['date']} with {versions}.\n",
-            "| question | changed digits | noticed | changes of code | noticed |\n| --- | --- | --- | --- | --- |",
+            f"Recorded with {versions}.\n",
+            "| question | changed digits | noticed | changes of code | noticed | recorded on |",
+            "| --- | --- | --- | --- | --- | --- |",
             *rows,
-            row("**all**", [total[at] for at in range(4)]),
+            f"{row('**all**', [total[at] for at in range(4)])} |",
             "\n### What nothing noticed\n",
             *survivors,
         ]
