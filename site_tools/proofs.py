@@ -90,22 +90,21 @@ def mutants(root: Path) -> str:
     """What the claims noticed of changed digits and code, as `make mutants` recorded it."""
     result = json.loads((root / "audit/mutants.json").read_text(encoding="utf-8"))
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    dates = ", ".join(sorted({found["date"] for found in result["questions"].values()}))
     rows, survivors, total = [], [], Counter()
     for module, page in questions(root).items():
         if found := result["questions"].get(module):
             counts = [found["digits"], found["digits_noticed"], found["made"], found["made"] - len(found["survivors"])]
             total.update(dict(enumerate(counts)))
-            name = f"[{front_matter(page)['title']}](questions/{page.name})"
-            rows.append(f"{row(name, counts)} {found['date']} |")
+            rows.append(row(f"[{front_matter(page)['title']}](questions/{page.name})", counts))
             changes = [f"{reason}\n\n```diff\n{change}\n```\n" for change, reason in found["survivors"].items()]
             survivors += [f"#### {front_matter(page)['title']}\n", *changes] if changes else []
     return "\n".join(
         [
-            f"Recorded with {versions}.\n",
-            "| question | changed digits | noticed | changes of code | noticed | recorded on |",
-            "| --- | --- | --- | --- | --- | --- |",
+            f"Recorded on {dates} with {versions}.\n",
+            "| question | changed digits | noticed | changes of code | noticed |\n| --- | --- | --- | --- | --- |",
             *rows,
-            f"{row('**all**', [total[at] for at in range(4)])} |",
+            row("**all**", [total[at] for at in range(4)]),
             "\n### What nothing noticed\n",
             *survivors,
         ]
