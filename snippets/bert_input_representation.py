@@ -45,7 +45,8 @@ def start(deviation: float, vocabulary: int = 10_000, n: int = 128, d: int = 512
     rows = deviation * rng.standard_normal((vocabulary + n, d), dtype=np.float32)
     token_ids, targets = rng.integers(vocabulary, size=(2, n), dtype=np.int64)
     x = rows[token_ids] + rows[vocabulary:]
-    logits = (layer_norm(x) @ rows[:vocabulary].T).astype(np.float64)
+    # in the browser einsum needs half the time of @
+    logits = np.einsum("nd,vd->nv", layer_norm(x), rows[:vocabulary]).astype(np.float64)
     losses = np.logaddexp.reduce(logits, axis=1) - logits[slots, targets]
     return x, logits[slots, token_ids], losses.mean()
 
