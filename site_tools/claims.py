@@ -55,8 +55,11 @@ def owned(root: Path, module: str) -> set[Path]:
     }
 
 
-def fingerprint(root: Path, module: str) -> str:
-    """Hash of all that a claim of `module` can depend on: its own files and what all questions share."""
+def fingerprint(root: Path, module: str, *, tests: bool = True) -> str:
+    """Hash of all that a claim of `module` can depend on: its own files and what all questions share.
+
+    Without the tests: of all that its snippet can depend on when it runs as a notebook.
+    """
     of_others = {path for other in questions(root) if other != module for path in owned(root, other)}
     shared = [
         *root.glob("snippets/*.py"),
@@ -68,7 +71,7 @@ def fingerprint(root: Path, module: str) -> str:
     ]
     digest = hashlib.sha256()
     for path in sorted({*owned(root, module), *shared} - of_others):
-        if path.is_file():
+        if path.is_file() and (tests or root / "tests" not in path.parents):
             digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 

@@ -108,13 +108,17 @@ def executed(root: Path, module: str) -> nbformat.NotebookNode:
     notebook.cells[0] = nbformat.v4.new_markdown_cell(f"# {title}", id="title")
     for number, cell in enumerate(notebook.cells[1:], start=1):
         cell.execution_count = number
-    notebook.metadata.fingerprint = fingerprint(root, module)
+    notebook.metadata.fingerprint = fingerprint(root, module, tests=False)
     return notebook
 
 
 def execute(root: Path, module: str) -> None:
-    """Run a snippet; keep the notebook with its outputs, and each figure under its section's name."""
-    notebook = executed(root, module)
+    """Run a snippet and keep the notebook; raises SnippetError."""
+    keep(root, module, executed(root, module))
+
+
+def keep(root: Path, module: str, notebook: nbformat.NotebookNode) -> None:
+    """Write the notebook with its outputs, and each figure under its section's name."""
     figures = root / FIGURES / module
     figures.mkdir(parents=True, exist_ok=True)
     for old in figures.iterdir():
@@ -142,21 +146,25 @@ def fault(root: Path, module: str, notebook: nbformat.NotebookNode, error: Excep
     return f"{where}:{line}: {error.ename}: {error.evalue}; mend the snippet"
 
 
-def start_again(root: Path, module: str) -> subprocess.Popen:
-    """Run the snippet beside what else is going on, in a process with other hashes and addresses."""
+def start(root: Path, module: str) -> subprocess.Popen:
+    """Run the snippet beside what else is going on, in a process with hashes and addresses of its own."""
     return subprocess.Popen([sys.executable, __file__, module], cwd=root, stdout=subprocess.PIPE, encoding="utf-8")
 
 
-def unsteady(root: Path, module: str, again: subprocess.Popen) -> list[str]:
-    """Sections that print or draw something else in the run that `start_again` began, a line each."""
-    before = sections(read(root, module))
-    after = sections(nbformat.reads(again.communicate()[0], as_version=4))
+def finish(root: Path, module: str, runs: list[subprocess.Popen]) -> list[str]:
+    """Keep the first of two runs that `start` began. Returns what stopped one, or what differs, a line each."""
+    said = [run.communicate()[0] for run in runs]
+    if failed := [text.strip() for run, text in zip(runs, said, strict=True) if run.returncode]:
+        return failed[:1]
+    notebook, other = (nbformat.reads(text, as_version=4) for text in said)
+    keep(root, module, notebook)
+    first, second = sections(notebook), sections(other)
     lines = (root / f"snippets/{module}.py").read_text(encoding="utf-8").splitlines()
     return [
         f"snippets/{module}.py:{next(at for at, line in enumerate(lines, 1) if f'[start:{name}]' in line)}: "
         f"section {name} gives something else on each run; seed its own generator, round what it prints"
-        for name in after
-        if [dict(output) for output in before[name].outputs] != [dict(output) for output in after[name].outputs]
+        for name in first
+        if [dict(output) for output in first[name].outputs] != [dict(output) for output in second[name].outputs]
     ]
 
 
@@ -166,7 +174,7 @@ def read(root: Path, module: str) -> nbformat.NotebookNode | None:
     if not target.exists():
         return None
     notebook = parsed(target, target.stat().st_mtime_ns)
-    return notebook if notebook.metadata.get("fingerprint") == fingerprint(root, module) else None
+    return notebook if notebook.metadata.get("fingerprint") == fingerprint(root, module, tests=False) else None
 
 
 @functools.lru_cache(maxsize=100)
@@ -233,4 +241,8 @@ def lean(page: str) -> str:
 
 if __name__ == "__main__":
     sys.stdout.reconfigure(encoding="utf-8")
-    print(nbformat.writes(executed(Path.cwd(), sys.argv[1])))
+    try:
+        print(nbformat.writes(executed(Path.cwd(), sys.argv[1])))
+    except SnippetError as error:
+        print(error)
+        sys.exit(1)

@@ -9,28 +9,26 @@ import notebooks
 import pytest
 
 
-def stale(root: Path) -> list[str]:
-    """Modules with a claim that is missing, did not pass, or was measured on other files than the present ones."""
+def stale(root: Path) -> tuple[list[str], list[str]]:
+    """Modules with a claim that is missing, did not pass, or was measured on other files than the present ones; and
+    modules whose snippet has not run as it stands."""
     report = claims.read_report(root / claims.REPORT).values()
-    modules = []
+    untested = []
     for module in claims.questions(root):
         now = claims.fingerprint(root, module)
         good = {c.name for c in report if c.module == module and c.fingerprint == now and c.outcome == "passed"}
-        if good != set(claims.written(root, module)) or not notebooks.read(root, module):
-            modules.append(module)
-    return modules
-
-
-def test_paths(modules: list[str]) -> list[str]:
-    """What pytest has to run to verify the questions: their claims, and their snippets as notebooks."""
-    notebook = "tests/machinery/test_snippets.py::test_snippet_runs_as_a_notebook"
-    return [f"tests/test_{module}.py" for module in modules] + [f"{notebook}[{module}]" for module in modules]
+        if good != set(claims.written(root, module)):
+            untested.append(module)
+    return untested, [module for module in claims.questions(root) if not notebooks.read(root, module)]
 
 
 if __name__ == "__main__":
     root = Path(__file__).parents[1]
     if found := list(gate.unreadable(root)):
         sys.exit("\n".join(found))
-    if modules := stale(root):
-        print(f"Verifying {', '.join(modules)} …", flush=True)
-        sys.exit(pytest.main(["-q", *sys.argv[1:], *test_paths(modules)]))
+    untested, not_run = stale(root)
+    if untested or not_run:
+        print(f"Verifying {', '.join(sorted({*untested, *not_run}))} …", flush=True)
+        notebook = "tests/machinery/test_snippets.py::test_snippet_runs_as_a_notebook"
+        paths = [f"tests/test_{module}.py" for module in untested] + [f"{notebook}[{module}]" for module in not_run]
+        sys.exit(pytest.main(["-q", *sys.argv[1:], *paths]))

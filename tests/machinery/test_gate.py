@@ -262,12 +262,14 @@ def test_check_of_no_question(project, command, message):
     assert message in result.stderr
 
 
-@pytest.mark.parametrize("name", [SNIPPET, TEST, "tests/conftest.py", "requirements.txt"])
-def test_result_for_other_files_is_no_result(project, name):
+@pytest.mark.parametrize(
+    ("name", "places"), [(SNIPPET, 9), (TEST, 8), ("tests/conftest.py", 8), ("requirements.txt", 9)]
+)
+def test_result_for_other_files_is_no_result(project, name, places):
     with (project / name).open("a", encoding="utf-8") as file:
         file.write("# changed\n")
     stale = "[^mean_of_two_dice_is_seven] has no result for the files as they stand; run `make verify`"
-    assert only_problem(project) == f"{PAGE}:14: {stale}, which mends 9 places of this page"
+    assert only_problem(project) == f"{PAGE}:14: {stale}, which mends {places} places of this page"
 
 
 def test_failed_and_skipped_claims_stop_the_site(project):

@@ -13,20 +13,23 @@ from command import run
 
 
 def test_nothing_changed_nothing_runs(project):
-    assert verify.stale(project) == []
+    assert verify.stale(project) == ([], [])
     assert run(project, "site_tools/verify.py").stdout == ""
 
 
 def test_prose_does_not_make_claims_stale(project):
     with (project / "docs/questions/two-dice.md").open("a", encoding="utf-8") as page:
         page.write("\nMore prose.\n")
-    assert verify.stale(project) == []
+    assert verify.stale(project) == ([], [])
 
 
-def test_changed_code_makes_its_own_question_stale(project):
+def test_changed_tests_make_claims_stale_and_a_changed_snippet_its_run_as_well(project):
+    with (project / "tests/test_two_dice.py").open("a", encoding="utf-8") as tests:
+        tests.write("# changed\n")
+    assert verify.stale(project) == (["two_dice"], [])
     with (project / "snippets/two_dice.py").open("a", encoding="utf-8") as snippet:
         snippet.write("# changed\n")
-    assert verify.stale(project) == ["two_dice"]
+    assert verify.stale(project) == (["two_dice"], ["two_dice"])
 
 
 def test_run_of_one_claim_keeps_the_others(project):
