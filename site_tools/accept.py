@@ -14,7 +14,7 @@ import gate
 
 def standing(root: Path) -> list[str]:
     """A line for each number of each page."""
-    report = claims.read_report(root / claims.REPORT)
+    report = claims.results(root)
     lines = []
     for page in sorted(root.glob("docs/**/*.md")):
         where = page.relative_to(root).as_posix()

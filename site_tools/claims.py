@@ -9,12 +9,13 @@ import functools
 import hashlib
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 REPORT = Path("build/report.xml")
 VERSIONS = ("python", "torch", "numpy")
 FACTS = ("claim", "fingerprint", *VERSIONS)  # properties that are not measured numbers
+DEMO = "__name__ == '__main__'"  # as ast writes it
 KIND = re.compile(r"(Proved|Measured)\b[^:]*: \S")
 
 
@@ -55,38 +56,77 @@ def owned(root: Path, module: str) -> set[Path]:
     }
 
 
-def fingerprint(root: Path, module: str, *, tests: bool = True) -> str:
-    """Hash of all that a claim of `module` can depend on: its own files and what all questions share.
-
-    Without the tests: of all that its snippet can depend on when it runs as a notebook.
-    """
+def sources(root: Path, module: str) -> dict[str, bytes]:
+    """What the snippet of `module` can depend on, by name: its own files and what all questions share."""
     of_others = {path for other in questions(root) if other != module for path in owned(root, other)}
     shared = [
         *root.glob("snippets/*.py"),
-        root / "tests/conftest.py",
         # how they are run
         *(root / f"site_tools/{name}.py" for name in ("contained", "kernels", "notebooks", "plots")),
         root / "requirements.txt",
         root / "constraints.txt",
     ]
+    paths = {*owned(root, module), *shared} - of_others - {root / f"tests/test_{module}.py"}
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths if path.is_file()}
+
+
+def fingerprint(root: Path, module: str) -> str:
+    """Hash of all that the snippet of `module` can depend on when it is run."""
+    return hashed(sources(root, module))
+
+
+def fingerprints(root: Path, module: str) -> dict[str, str]:
+    """Of each claim of `module` a hash of all that it can depend on.
+
+    A claim does not depend on the tests of other claims, nor on what its snippet does when it is run, not imported.
+    """
+    snippet, path = root / f"snippets/{module}.py", root / f"tests/test_{module}.py"
+    tests = written(root, module)
+    if not tests or not snippet.exists():
+        return {}
+    used = {node.id for node in ast.walk(tree(path)) if isinstance(node, ast.Name)}
+    apart = [test for test in tests.values() if test.name not in used]  # the others are parts of what uses them
+    ifs = [node for node in tree(snippet).body if isinstance(node, ast.If) and not node.orelse]
+    demos = [node for node in ifs if ast.unparse(node.test) == DEMO]
+    imported = {f"snippets/{module}.py": without(snippet, demos)}
+    shared = {"tests/conftest.py": (root / "tests/conftest.py").read_bytes()}
+    common = hashed(sources(root, module) | imported | shared).encode()
+    return {
+        name: hashed({"common": common, "test": without(path, [other for other in apart if other is not test])})
+        for name, test in tests.items()
+    }
+
+
+def hashed(parts: dict[str, bytes]) -> str:
     digest = hashlib.sha256()
-    for path in sorted({*owned(root, module), *shared} - of_others):
-        if path.is_file() and (tests or root / "tests" not in path.parents):
-            digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    for name, content in sorted(parts.items()):
+        digest.update(f"{name}\0".encode() + content + b"\0")
     return digest.hexdigest()[:16]
+
+
+def without(path: Path, left_out: list[ast.stmt]) -> bytes:
+    """A file's text but for these statements of it, in their order."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    for node in reversed(left_out):
+        first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+        del lines[first - 1 : node.end_lineno]
+    return b"".join(lines)
 
 
 def written(root: Path, module: str) -> dict[str, ast.FunctionDef]:
     """The tests as they stand in the source of tests/test_MODULE.py, by claim name, run or not."""
     path = root / f"tests/test_{module}.py"
-    return tests_of(path, path.stat().st_mtime_ns) if path.exists() else {}
+    found = [node for node in tree(path).body if isinstance(node, ast.FunctionDef)] if path.exists() else []
+    return {node.name.removeprefix("test_"): node for node in found if node.name.startswith("test_")}
+
+
+def tree(path: Path) -> ast.Module:
+    return parsed(path, path.stat().st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=1000)
-def tests_of(path: Path, changed: int) -> dict[str, ast.FunctionDef]:
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
-    return {node.name.removeprefix("test_"): node for node in found}
+def parsed(path: Path, changed: int) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
 def outcome(case: ET.Element) -> str:
@@ -119,17 +159,24 @@ def read_once(path: Path, changed: int) -> dict[str, Claim]:
     return claims
 
 
-def merge(root: Path, run: Path) -> None:
-    """Put the claims of a pytest run into the report; drop those whose files have changed since they were measured.
+def results(root: Path) -> dict[str, Claim]:
+    """The result of each test that is written, by name, at the line where the test stands now."""
+    report = read_report(root / REPORT)
+    tests = {name: test.lineno for module in questions(root) for name, test in written(root, module).items()}
+    return {name: replace(report[name], line=line) for name, line in tests.items() if name in report}
 
-    So a run of one question updates that question alone, and the report never holds two results of one claim.
+
+def merge(root: Path, run: Path) -> None:
+    """Put the claims of a pytest run into the report; drop those for which something has changed since.
+
+    So a run of one claim updates that claim alone, and the report never holds two results of one.
     """
-    cases = {}
+    cases, now = {}, {module: fingerprints(root, module) for module in questions(root)}
     for path in (root / REPORT, run):  # the later one wins
         known = read_report(path)
         for case in ET.parse(path).iter("testcase") if path.exists() else []:
             claim = known.get(case.get("name").removeprefix("test_"))
-            if claim and claim.fingerprint == fingerprint(root, claim.module):
+            if claim and claim.fingerprint == now.get(claim.module, {}).get(claim.name):
                 case.attrib.pop("time", None)  # a report of the same claims is the same file
                 cases[claim.name] = case
     suite = ET.Element("testsuite", name="claims")

@@ -35,18 +35,19 @@ def problems(root: Path) -> list[str]:
     """Everything that is wrong with the pages and claims of the project, a line each."""
     if found := list(unreadable(root)):
         return found  # nothing more can be said
-    report = claims.read_report(root / claims.REPORT)
+    report = claims.results(root)
     pages = {page: page.read_text(encoding="utf-8") for page in sorted(root.glob("docs/**/*.md"))}
     referenced = {name for text in pages.values() for name in REFERENCE.findall(text)}
-    tests = {name: module for module in claims.questions(root) for name in claims.written(root, module)}
-    now = {module: claims.fingerprint(root, module) for module in claims.questions(root)}
+    now = {
+        name: value for module in claims.questions(root) for name, value in claims.fingerprints(root, module).items()
+    }
     for page, text in pages.items():
         where = page.relative_to(root).as_posix()
         found += link_problems(root, where, text)
         if where == BIBLIOGRAPHY:
             found += bibliography_problems(where, text)
             continue
-        found += reference_problems(where, text, report, tests, now)
+        found += reference_problems(where, text, report, now)
         found += number_problems(where, text, report)
         found += listing_problems(root, where, text)
         if page.parent.name == "questions":
@@ -160,16 +161,14 @@ def accepted_numbers(root: Path) -> dict[str, list[str]]:
     return found
 
 
-def reference_problems(
-    where: str, text: str, report: dict[str, Claim], tests: dict[str, str], now: dict[str, str]
-) -> Iterator[str]:
-    """Each tick stands on a claim that passed on the files as they are now. `tests`: claim -> module, in the source."""
+def reference_problems(where: str, text: str, report: dict[str, Claim], now: dict[str, str]) -> Iterator[str]:
+    """Each tick stands on a claim that passed on the files as they are. `now`: fingerprints of all written claims."""
     for block in blocks(text):
         for name in block.references:
             claim = report.get(name)
-            if name not in tests:
+            if name not in now:
                 yield f"{where}:{block.line}: no test for [^{name}]; write test_{name} or mend the name"
-            elif not claim or claim.fingerprint != now[tests[name]]:
+            elif not claim or claim.fingerprint != now[name]:
                 yield f"{where}:{block.line}: [^{name}] has no result for the files as they stand; {VERIFY}"
             elif claim.outcome != "passed":
                 yield f"{where}:{block.line}: [^{name}] {claim.outcome}; see {claim.file}:{claim.line}"

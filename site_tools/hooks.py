@@ -88,7 +88,7 @@ def is_answer(page) -> bool:
 
 def on_page_markdown(markdown, page, config, files):
     root = root_of(config)
-    report = claims.read_report(root / claims.REPORT)
+    report = claims.results(root)
     folder = tests_address(page, config)
     sources = {claim.name: test_address(claim, folder, config) for claim in report.values()}
     page.meta.setdefault("search", {"exclude": True})  # from the theme's index, which is thrown away
@@ -139,7 +139,7 @@ def on_page_content(html, page, config, files):
 
 def on_post_build(config):
     root, site = root_of(config), Path(config.site_dir)
-    report = claims.read_report(root / claims.REPORT)
+    report = claims.results(root)
     (site / "search").mkdir(exist_ok=True)
     (site / "search/search_index.json").write_text(json.dumps(EMPTY_INDEX), encoding="utf-8")
     cards.draw(config.site_name, f"{len(report)} claims, each proved by code", "", site / "assets/cards/site.png")

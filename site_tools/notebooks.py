@@ -108,7 +108,7 @@ def executed(root: Path, module: str) -> nbformat.NotebookNode:
     notebook.cells[0] = nbformat.v4.new_markdown_cell(f"# {title}", id="title")
     for number, cell in enumerate(notebook.cells[1:], start=1):
         cell.execution_count = number
-    notebook.metadata.fingerprint = fingerprint(root, module, tests=False)
+    notebook.metadata.fingerprint = fingerprint(root, module)
     return notebook
 
 
@@ -174,7 +174,7 @@ def read(root: Path, module: str) -> nbformat.NotebookNode | None:
     if not target.exists():
         return None
     notebook = parsed(target, target.stat().st_mtime_ns)
-    return notebook if notebook.metadata.get("fingerprint") == fingerprint(root, module, tests=False) else None
+    return notebook if notebook.metadata.get("fingerprint") == fingerprint(root, module) else None
 
 
 @functools.lru_cache(maxsize=100)

@@ -10,25 +10,23 @@ import pytest
 
 
 def stale(root: Path) -> tuple[list[str], list[str]]:
-    """Modules with a claim that is missing, did not pass, or was measured on other files than the present ones; and
+    """Tests, as pytest names them, whose claim did not pass on the files as they stand, or was not run on them; and
     modules whose snippet has not run as it stands."""
-    report = claims.read_report(root / claims.REPORT).values()
-    untested = []
+    report, tests = claims.results(root), []
     for module in claims.questions(root):
-        now = claims.fingerprint(root, module)
-        good = {c.name for c in report if c.module == module and c.fingerprint == now and c.outcome == "passed"}
-        if good != set(claims.written(root, module)):
-            untested.append(module)
-    return untested, [module for module in claims.questions(root) if not notebooks.read(root, module)]
+        now = claims.fingerprints(root, module)
+        good = {c.name for c in report.values() if c.fingerprint == now.get(c.name) and c.outcome == "passed"}
+        names = [f"tests/test_{module}.py::test_{name}" for name in now if name not in good]
+        tests += names if len(names) < len(now) else names and [f"tests/test_{module}.py"]
+    return tests, [module for module in claims.questions(root) if not notebooks.read(root, module)]
 
 
 if __name__ == "__main__":
     root = Path(__file__).parents[1]
     if found := list(gate.unreadable(root)):
         sys.exit("\n".join(found))
-    untested, not_run = stale(root)
-    if untested or not_run:
-        print(f"Verifying {', '.join(sorted({*untested, *not_run}))} …", flush=True)
+    tests, not_run = stale(root)
+    if tests or not_run:
+        print(f"Verifying {', '.join([*tests, *(f'snippets/{module}.py' for module in not_run)])} …", flush=True)
         notebook = "tests/machinery/test_snippets.py::test_snippet_runs_as_a_notebook"
-        paths = [f"tests/test_{module}.py" for module in untested] + [f"{notebook}[{module}]" for module in not_run]
-        sys.exit(pytest.main(["-q", *sys.argv[1:], *paths]))
+        sys.exit(pytest.main(["-q", *sys.argv[1:], *tests, *(f"{notebook}[{module}]" for module in not_run)]))

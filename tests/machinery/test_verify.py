@@ -1,6 +1,7 @@
 """Verification is incremental, repeatable, and the site that it leads to is the same each time."""
 
 import hashlib
+import re
 import sys
 
 import claims
@@ -23,13 +24,50 @@ def test_prose_does_not_make_claims_stale(project):
     assert verify.stale(project) == ([], [])
 
 
-def test_changed_tests_make_claims_stale_and_a_changed_snippet_its_run_as_well(project):
-    with (project / "tests/test_two_dice.py").open("a", encoding="utf-8") as tests:
-        tests.write("# changed\n")
-    assert verify.stale(project) == (["two_dice"], [])
-    with (project / "snippets/two_dice.py").open("a", encoding="utf-8") as snippet:
-        snippet.write("# changed\n")
-    assert verify.stale(project) == (["two_dice"], ["two_dice"])
+def prepended(path, line, before):
+    """The file with one more line before the first one that begins like this."""
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(rf"(?m)^(?={re.escape(before)})", line, text, count=1), encoding="utf-8")
+
+
+ALL = ["tests/test_two_dice.py"]
+ONE = ["tests/test_two_dice.py::test_mean_of_one_of_two_dice"]
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "before", "stale"),
+    [
+        ("tests/test_two_dice.py", "    # changed\n", "    measured(mean=throws(1)", (ONE, [])),
+        ("tests/test_two_dice.py", "@pytest.mark.slow\n", "def test_mean_of_one_of_two_dice", (ONE, [])),
+        ("tests/test_two_dice.py", "CHANGED = 1\n", "def test_mean_of_one_of_two_dice", (ALL, [])),
+        ("tests/conftest.py", "# changed\n", "ROOT =", (ALL, [])),
+        ("snippets/two_dice.py", "    # changed\n", "    print", ([], ["two_dice"])),
+        ("snippets/two_dice.py", "    # changed\n", "    return", (ALL, ["two_dice"])),
+        ("snippets/two_dice.py", "else:\n    CHANGED = 1\n", "# %% --8<-- [end", (ALL, ["two_dice"])),
+        ("requirements.txt", "# changed\n", "", (ALL, ["two_dice"])),
+    ],
+)
+def test_what_a_change_makes_stale(project, file, line, before, stale):
+    prepended(project / file, line, before)
+    assert verify.stale(project) == stale
+
+
+def test_changed_test_makes_those_stale_that_may_use_it(project):
+    path = project / "tests/test_two_dice.py"
+    prepended(path, "    assert callable(test_mean_of_one_of_two_dice)\n", "    assert sums.mean")
+    assert run(project, "site_tools/verify.py").returncode == 0
+    assert verify.stale(project) == ([], [])
+    prepended(path, "    # changed\n", "    measured(mean=throws(1)")
+    assert verify.stale(project) == (ALL, [])
+
+
+def test_result_stands_where_its_test_stands_now_and_goes_with_it(project):
+    path, name = project / "tests/test_two_dice.py", "variances_of_two_dice_add_up"
+    before = claims.results(project)[name].line
+    prepended(path, "    # changed\n", "    measured(mean=throws(1)")
+    assert claims.results(project)[name].line == before + 1
+    path.write_text(path.read_text(encoding="utf-8").partition(f"def test_{name}")[0], encoding="utf-8")
+    assert name not in claims.results(project)
 
 
 def test_run_of_one_claim_keeps_the_others(project):
