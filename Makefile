@@ -10,8 +10,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 # Python's compiled files are kept, or each worker and each command that a test runs would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Three workers for two cores: while one waits for a kernel or a browser, another works.
-PYTEST = $(BIN)/pytest -q -n 3 --dist worksteal
+PYTEST = $(BIN)/pytest -q --dist worksteal
 
 SOURCES = $(shell find docs experiments includes overrides site_tools snippets tests -type f -not -path '*/__pycache__/*') mkdocs.yml
 
@@ -49,17 +48,17 @@ build/verified.stamp: .venv/installed $(SOURCES)
 # What takes long stands first, so that in the end no worker is left alone with it.
 test: lint ## run everything: all claims, the strict site build, the tests of the machinery and of the site
 	@echo "1/2 Running all claims, all snippets and the tests of the machinery …"
-	$(PYTEST) tests/machinery/test_snippets.py tests/test_*.py tests/machinery
+	$(PYTEST) -n logical --maxprocesses 4 tests/machinery/test_snippets.py tests/test_*.py tests/machinery
 	@echo "2/2 Building the site and testing it; meanwhile its listings run as they do in a browser …"
 	@$(MAKE) --no-print-directory --jobs 2 test-listings test-site
 
 test-listings: # needs one core and no site; says nothing unless it fails
 	@said=$$($(BIN)/pytest -q tests/site/test_runtime.py) || { echo "$$said"; exit 1; }
 
-test-site:
+test-site: # three workers for two cores: while one waits for a browser, another works
 	SITE_URL=http://site.localhost/repo/ $(BIN)/mkdocs build --quiet --site-dir build/site
 	@touch build/verified.stamp
-	BUILT_SITE=build/site $(PYTEST) tests/site/test_quality.py tests/site --ignore tests/site/test_runtime.py
+	BUILT_SITE=build/site $(PYTEST) -n 3 tests/site/test_quality.py tests/site --ignore tests/site/test_runtime.py
 
 lint: .venv/installed
 	$(BIN)/ruff check --quiet .
