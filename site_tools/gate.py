@@ -31,13 +31,17 @@ ENTRY = re.compile(r"^\{ #(?P<key>\S+) \}$", re.MULTILINE)
 MARKER = re.compile(r"--8<-- \[(start|end):(\w+)\]")
 
 
-def problems(root: Path) -> list[str]:
-    """Everything that is wrong with the pages and claims of the project, a line each."""
+def problems(root: Path, only: str = "") -> list[str]:
+    """Everything that is wrong with the pages and claims of the project, or of `only` one question, a line each."""
     if found := list(unreadable(root)):
         return found  # nothing more can be said
     report = claims.results(root)
     pages = {page: page.read_text(encoding="utf-8") for page in sorted(root.glob("docs/**/*.md"))}
     referenced = {name for text in pages.values() for name in REFERENCE.findall(text)}
+    modules = claims.questions(root)
+    if only:
+        modules = {only: modules[only]}
+        pages = {page: pages[page] for page in modules.values()}
     now = {
         name: value for module in claims.questions(root) for name, value in claims.fingerprints(root, module).items()
     }
@@ -52,7 +56,7 @@ def problems(root: Path) -> list[str]:
         found += listing_problems(root, where, text)
         if page.parent.name == "questions":
             found += structure_problems(root, where, text)
-    for module in claims.questions(root):
+    for module in modules:
         found += claim_problems(root, module, referenced, report)
         found += snippet_problems(root, module)
     accepted = accepted_numbers(root)
@@ -83,7 +87,7 @@ def unreadable(root: Path) -> Iterator[str]:
         try:
             text = content.decode("utf-8")
             if path.suffix == ".py":
-                ast.parse(text)
+                claims.tree(path)
             else:
                 front_matter_of(text)
         except UnicodeDecodeError as error:

@@ -306,3 +306,9 @@ def test_what_the_build_itself_refuses(project, old, new, message):
     assert built.returncode == 1
     assert message in built.stderr
     assert "Traceback" not in built.stderr
+
+
+def test_check_of_one_question_says_nothing_of_another_page(project):
+    (project / "docs/other.md").write_text("# Other\n\n[Nowhere](nowhere.md)\n", encoding="utf-8")
+    assert "a link to nowhere.md" in only_problem(project)
+    assert gate.problems(project, only="two_dice") == []
