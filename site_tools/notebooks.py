@@ -155,7 +155,7 @@ def finish(root: Path, module: str, runs: list[subprocess.Popen]) -> list[str]:
     """Keep the first of two runs that `start` began. Returns what stopped one, or what differs, a line each."""
     said = [run.communicate()[0] for run in runs]
     if failed := [text.strip() for run, text in zip(runs, said, strict=True) if run.returncode]:
-        return failed[:1]
+        return [failed[0] or f"snippets/{module}.py:1: the run broke off; if it was not stopped, it needs less memory"]
     notebook, other = (nbformat.reads(text, as_version=4) for text in said)
     keep(root, module, notebook)
     first, second = sections(notebook), sections(other)
